@@ -1,0 +1,1 @@
+"""imgclf: image classification with Hydra, PyTorch Lightning and TensorBoard."""
