@@ -1,4 +1,11 @@
-"""The one error that a user can mend."""
+"""The one error that a user can mend, and how errors are told."""
+
+import os
+import sys
+import traceback
+
+USER_ERROR = 2
+BROKEN = 1
 
 
 class InputError(ValueError):
@@ -6,3 +13,25 @@ class InputError(ValueError):
 
     The message names it and says what to do; the doors in scripts/ print the message without a traceback.
     """
+
+
+def tell(error: Exception, explanation: str | None = None) -> int:
+    """Print one message for what the user can mend, the whole traceback for anything else.
+
+    Args:
+        error: what was raised. With ``IMGCLF_TRACEBACK=1`` in the environment its traceback is printed always.
+        explanation: what to print instead of the error's own message.
+
+    Returns:
+        The exit code: 2 for what the user can mend, 1 for anything else.
+    """
+    sys.stdout.flush()
+    if explanation is None and isinstance(error, InputError):
+        explanation = str(error)
+    if explanation is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    if explanation is None:
+        return BROKEN
+    rank = int(os.environ.get("RANK", "0"))
+    print(f"{f'process {rank}: ' if rank else ''}error: {explanation}", file=sys.stderr)
+    return USER_ERROR

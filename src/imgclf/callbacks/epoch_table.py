@@ -1,0 +1,62 @@
+"""metrics.csv: a row an epoch."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from imgclf.run_folder import write_whole
+from imgclf.schedules.callback import Schedule
+
+
+class EpochTable(Callback):
+    """Write epoch, updates done, learning rate of the epoch's first batch, and every metric logged by then.
+
+    A resumed run first drops the rows that it is going to write again.
+
+    Args:
+        file: where the table goes.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, Any]] = []
+        self._epoch_start = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rows = []
+        if self.file.exists():
+            with self.file.open(newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < trainer.current_epoch]
+        self._epoch_start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "lr": learning_rate(trainer),
+        }
+        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row["seconds"] = round(time.perf_counter() - self._epoch_start, 3)
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            names = list(dict.fromkeys(name for row in self.rows for name in row))
+            text = io.StringIO()
+            writer = csv.DictWriter(text, names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+            write_whole(self.file, text.getvalue())
+
+
+def learning_rate(trainer: Trainer) -> float:
+    """The rate of the epoch's first batch: the schedule's, or the optimizer's where there is no schedule."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Schedule):
+            return callback.epoch_rate
+    return float(trainer.optimizers[0].param_groups[0]["lr"])

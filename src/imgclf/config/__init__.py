@@ -1,0 +1,1 @@
+"""The command line: composed and checked before anything heavy is imported."""

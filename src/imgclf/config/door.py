@@ -1,0 +1,101 @@
+"""What happens between a command line and the code that does the work.
+
+Only Hydra is imported here. A typo, a wrong type or a missing folder is answered before torch is loaded.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from imgclf.config.check import check
+from imgclf.config.suggest import explain
+from imgclf.errors import InputError, tell
+from imgclf.run_folder import RunFolder
+
+# Arguments that run.py hands over itself, so no config has them.
+SUPPLIED = {
+    "model": {"optimizer"},
+    "trainer": {"callbacks", "logger", "default_root_dir", "enable_checkpointing"},
+    "optimizer": {"params"},
+}
+
+
+def open_door(config_name: str, task: str, config_dir: Path) -> None:
+    """Compose the configuration from the command line, check it, run the task; exits the process.
+
+    Args:
+        config_name: file in ``config_dir`` to start from.
+        task: ``module:function``, imported only when the configuration is in order; takes the configuration, and
+            returns an exit code or None for 0.
+        config_dir: folder of the configurations.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        os.environ["IMGCLF_TRACEBACK"] = "1"
+    # Hydra then hands its errors over instead of printing them in its own way.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        config_name = _offer_run_folder(config_name, sys.argv[1:])
+        run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)
+        run(_guarded(task))()
+    except Exception as error:
+        overrides = [a for a in sys.argv[1:] if not a.startswith("-")]
+        sys.exit(tell(error, explain(error, overrides, config_dir, config_name)))
+
+
+def _guarded(task: str) -> Callable[[DictConfig], Any]:
+    def run(config: DictConfig) -> None:
+        try:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                check(config, SUPPLIED)  # a single run's has been checked before its folder was made
+            module, function = task.split(":")
+            code = getattr(importlib.import_module(module), function)(config)
+        except Exception as error:
+            # Leaving here, not through Hydra, which would print a line of its own first.
+            sys.exit(tell(error))
+        if code:
+            sys.exit(code)
+
+    return run
+
+
+class CheckBeforeStart(Callback):
+    """Checks the composed configuration before Hydra makes a folder for it."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        HydraConfig.instance().set_config(config)
+        keys = [str(key) for key in config if key != "hydra"]
+        try:
+            check(OmegaConf.masked_copy(config, keys), SUPPLIED)
+        except InputError as error:
+            # Hydra turns an Exception in a callback into a warning; leaving the process is not one.
+            sys.exit(tell(error))
+
+
+def _offer_run_folder(config_name: str, arguments: list[str]) -> str:
+    """Where ``run=FOLDER`` or ``resume=FOLDER`` is given, let the configuration that it keeps be composed like a file.
+
+    Returns:
+        The name of the configuration to start from.
+    """
+    given = dict(a.split("=", 1) for a in arguments if "=" in a)
+    key = "resume" if config_name == "train" else "run"
+    if key not in given:
+        return config_name
+    frozen = RunFolder.existing(given[key].strip("'\"")).read_config()
+    store = ConfigStore.instance()
+    if key == "resume":
+        store.store(group="frozen", name="run", node=frozen, package="_global_")
+        return "resume"
+    for group in ("data", "trainer", "callbacks"):
+        store.store(group=group, name="run", node=frozen[group])
+    return config_name

@@ -1,0 +1,153 @@
+"""The LightningModule that every network of this package is: loss, accuracy, optimizer.
+
+Legend of shapes: n images of a batch, c channels, h = w = image_size pixels, k classes.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import Optimizer
+
+from imgclf.errors import InputError
+from imgclf.models.totals import Totals
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+Batch = tuple[Tensor, Tensor]
+
+
+class Classifier(LightningModule):
+    """Trains any ``net`` that maps images (n, c, h, w) to logits (n, k) with cross-entropy.
+
+    Networks of this package are subclasses whose arguments are their architecture; a module from elsewhere is
+    handed over as ``net``. Only plain values become hyperparameters, so a checkpoint opens with ``weights_only``
+    loading and ``SubclassName.load_from_checkpoint(path)`` needs nothing else; for ``Classifier`` itself, give the
+    network again: ``Classifier.load_from_checkpoint(path, net=net)``.
+
+    Args:
+        net: the network.
+        in_channels: c of the images.
+        image_size: height and width of the images in pixels.
+        num_classes: k.
+        label_smoothing: share of the target taken from the true class and spread over all classes, in [0, 1)
+            (Szegedy et al. 2016, section 7). It shapes the training loss only; validation and test report the
+            plain cross-entropy, so that runs with different smoothing can be compared.
+        optimizer: makes the optimizer from the parameters. Not needed for evaluation.
+
+    Raises:
+        InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        in_channels: int,
+        image_size: int,
+        num_classes: int,
+        label_smoothing: float = 0.0,
+        optimizer: OptimizerFactory | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"model.label_smoothing must lie in [0, 1), got {label_smoothing}")
+        self.save_hyperparameters(ignore=["net", "optimizer"], logger=False)
+        self.net = net
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.make_optimizer = optimizer
+        self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
+        # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
+        self.example_input_array = torch.zeros(1, in_channels, image_size, image_size)
+        self._check_net(in_channels, image_size)
+
+    def _check_net(self, in_channels: int, image_size: int) -> None:
+        """Send one image through, so that a misfit shows before data is read."""
+        name = type(self.net).__name__ if type(self) is Classifier else type(self).__name__
+        size = f"{in_channels}x{image_size}x{image_size}"
+        was_training = self.net.training
+        try:
+            with torch.no_grad():
+                logits = self.net.eval()(self.example_input_array)
+        except RuntimeError as error:
+            raise InputError(
+                f"{name} cannot take images of {size} (channels x height x width): {error}. "
+                "Choose another data.resize or data.in_channels, or a network made for this size"
+            ) from error
+        self.net.train(was_training)
+        if tuple(logits.shape) != (1, self.num_classes):
+            raise InputError(
+                f"{name} gives outputs of shape {tuple(logits.shape)} for one image of {size}, expected "
+                f"(1, {self.num_classes}): build it with num_classes={self.num_classes}"
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 images (n, c, h, w) to logits (n, k)."""
+        return self.net(images)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,)."""
+        images, labels = batch
+        logits = self.net(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self.stage_totals("train").update(loss.detach(), logits.detach(), labels)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch towards ``val/loss`` and ``val/acc``."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch towards ``test/loss`` and ``test/acc``."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities, float32 (n, k)."""
+        return self.net(batch[0]).float().softmax(dim=1)
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        images, labels = batch
+        logits = self.net(images)
+        self.stage_totals(stage).update(F.cross_entropy(logits, labels), logits, labels)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # The epoch's figures are known with its last batch; publishing them here rather than at the epoch's end
+        # lets every callback read them there, whatever its place in the list.
+        if self.trainer.is_last_batch:
+            self._publish("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._publish("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._publish("test")
+
+    def _publish(self, stage: str) -> None:
+        totals = self.stage_totals(stage)
+        values = {f"{stage}/{name}": value for name, value in totals.compute().items()}
+        # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        totals.reset()
+
+    def stage_totals(self, stage: str) -> Totals:
+        """Running loss and accuracy of ``train``, ``val`` or ``test``."""
+        totals = self.totals[f"{stage}_totals"]
+        assert isinstance(totals, Totals)
+        return totals
+
+    def configure_optimizers(self) -> Optimizer:
+        if self.make_optimizer is None:
+            raise InputError(f"{type(self).__name__} was built without an optimizer: pass optimizer=... to train it")
+        return self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Without the sums so far, the loss of an epoch resumed in its middle would cover its second half only.
+        checkpoint["train_totals"] = self.stage_totals("train").snapshot()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums = checkpoint.get("train_totals")
+        if sums is not None and self._trainer is not None and self.global_rank == 0:
+            self.stage_totals("train").restore(sums)

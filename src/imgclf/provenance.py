@@ -1,0 +1,44 @@
+"""Where a result comes from: command, code, machine, versions."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+
+
+def provenance() -> dict[str, Any]:
+    """What run.json says of a run at its start. Never fails for lack of git."""
+    return {
+        "command": shlex.join(sys.argv),
+        "git": _git(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit, and which files differ from it; None outside a repository or without git."""
+    source = Path(__file__).parent
+    try:
+        commit = _output("git", "-C", str(source), "rev-parse", "HEAD")
+        changed = _output("git", "-C", str(source), "status", "--porcelain").splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.strip(), "dirty": bool(changed), "changed": changed[:50]}
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout

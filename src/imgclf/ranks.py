@@ -1,0 +1,141 @@
+"""Several processes for one run: started, watched and stopped from one that does nothing else.
+
+Lightning can start the other processes itself, by running the command line again. Under Hydra that composes the
+configuration once more in each, and in a sweep it starts the whole sweep again. Here every process, the first too,
+is a fresh interpreter that reads one resolved configuration; nothing of one job is left for the next.
+"""
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from imgclf.errors import tell
+
+GRACE_SECONDS = 10.0
+
+
+def started_from_outside() -> bool:
+    """Whether torchrun or SLURM has started this process as one of several."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def launch(count: int, function: str, config_file: str, argument: str) -> int:
+    """Run ``function(config, argument)`` in ``count`` fresh processes that form one group, and wait for all.
+
+    SIGINT and SIGTERM are passed on to each, once. When one process fails, the others, which would wait for it
+    forever, are ended.
+
+    Args:
+        count: number of processes on this machine.
+        function: ``module:name`` within this package.
+        config_file: resolved configuration, YAML.
+        argument: handed on.
+
+    Returns:
+        The exit code of the first process that failed (128 + signal number where a signal ended it), or 0.
+    """
+    environment = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+    }
+    if "OMP_NUM_THREADS" not in os.environ:
+        # Each process would otherwise take all cores, and they would fight for them.
+        environment["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // count))
+    processes: list[subprocess.Popen[bytes]] = []
+    with _forwarding(processes):
+        for rank in range(count):
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "imgclf.ranks", function, config_file, argument],
+                    env=environment | {"LOCAL_RANK": str(rank), "RANK": str(rank)},
+                    stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+                    start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on
+                )
+            )
+        return _wait(processes)
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
+    failed = 0
+    while running := [p for p in processes if p.poll() is None]:
+        failed = failed or next((_exit_code(p) for p in processes if p.returncode), 0)
+        if failed:
+            _end(running)
+            break
+        time.sleep(0.05)
+    return failed or next((_exit_code(p) for p in processes if p.returncode), 0)
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Give processes whose partner is gone a moment to end by themselves, then end them."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline and any(p.poll() is None for p in processes):
+        time.sleep(0.05)
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    code = process.returncode
+    return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def forward(signum: int, frame: FrameType | None) -> None:
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python takes signals in the main thread only
+        return
+    previous = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_with_parent() -> None:
+    """End this process at once when the one that started it is gone, which closes its standard input."""
+    # Not through sys.stdin, whose lock the interpreter wants back when it ends.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _main() -> int:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    function, config_file, argument = sys.argv[1:]
+
+    from omegaconf import OmegaConf
+
+    module, name = function.split(":")
+    try:
+        return int(getattr(importlib.import_module(module), name)(OmegaConf.load(config_file), argument))
+    except Exception as error:
+        return tell(error)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

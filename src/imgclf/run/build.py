@@ -1,0 +1,91 @@
+"""Objects from the nodes of a configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning import LightningModule
+
+from imgclf.errors import InputError
+
+
+def built(config: DictConfig, key: str, **arguments: Any) -> Any:
+    """Instantiate one node; lists and dictionaries arrive as plain ones.
+
+    Args:
+        config: what holds the node.
+        key: its name.
+        arguments: handed to the constructor besides the node's own.
+
+    Raises:
+        InputError: the constructor refuses a value.
+    """
+    try:
+        return instantiate(config[key], **arguments, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException = error
+        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, InputError):
+            raise cause from error
+        if isinstance(cause, ValueError | TypeError | ImportError | MisconfigurationException):
+            raise InputError(f"{key} ({config[key].get('_target_')}) cannot be built: {cause}") from error
+        raise
+
+
+def built_group(config: DictConfig, key: str) -> list[Any]:
+    """The objects of a group of named entries, of which null switches one off."""
+    node = config.get(key) or DictConfig({})
+    return [built(node, str(name)) for name, entry in node.items() if entry is not None]
+
+
+def built_loggers(config: DictConfig, resume_from: Path | None) -> list[Any]:
+    """The loggers; a resumed run has TensorBoard forget what came after the checkpoint it continues from."""
+    loggers = []
+    for name, node in (config.get("logger") or {}).items():
+        if node is None:
+            continue
+        arguments = {}
+        if resume_from is not None and node._target_ == "pytorch_lightning.loggers.TensorBoardLogger":
+            arguments["purge_step"] = _steps_done(resume_from) + 1
+        loggers.append(built(config.logger, name, **arguments))
+    return loggers
+
+
+def load_weights(model: LightningModule, file: Path) -> None:
+    """Put a checkpoint's weights into a network; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is damaged, holds more than plain values, or is of another network.
+    """
+    checkpoint = read_checkpoint(file)
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A checkpoint's tensors and plain values.
+
+    Raises:
+        InputError: the file is damaged, or holds more than that.
+    """
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {file}: train first, or choose another checkpoint") from error
+    except Exception as error:  # torch raises many kinds for damaged files
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{file} cannot be read as a checkpoint ({first_line}): restore it or train again") from error
+    if not isinstance(checkpoint, dict):
+        raise InputError(f"{file} is no checkpoint of a run: restore it or train again")
+    return checkpoint
+
+
+def _steps_done(checkpoint: Path) -> int:
+    return int(read_checkpoint(checkpoint)["global_step"])

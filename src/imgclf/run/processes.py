@@ -1,0 +1,62 @@
+"""How many processes a configuration asks for."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from imgclf import ranks
+from imgclf.errors import InputError
+from imgclf.log import log_to, quieten
+
+# What a process runs: the configuration, and an argument of its own.
+Rank = Callable[[DictConfig, str], int]
+
+
+def in_processes(config: DictConfig, rank: Rank, argument: str) -> int:
+    """Run ``rank(config, argument)`` here, or in as many processes as the trainer's configuration asks for.
+
+    Returns:
+        The exit code.
+    """
+    count = process_count(config.trainer)
+    if count == 1 or ranks.started_from_outside():
+        return rank(config, argument)
+    with tempfile.TemporaryDirectory(prefix="imgclf-") as folder:
+        file = Path(folder) / "config.yaml"
+        OmegaConf.save(config, file, resolve=True)
+        return ranks.launch(count, f"{rank.__module__}:{rank.__name__}", str(file), argument)
+
+
+def process_count(trainer: DictConfig) -> int:
+    """How many processes on this machine ``trainer.devices`` and ``trainer.strategy`` ask for.
+
+    Raises:
+        InputError: several machines are asked for, but nothing has started this process on them.
+    """
+    if trainer.num_nodes > 1 and not ranks.started_from_outside():
+        raise InputError(
+            f"trainer.num_nodes={trainer.num_nodes}: start the command on every machine with torchrun or SLURM"
+        )
+    if not str(trainer.strategy).startswith(("ddp", "fsdp", "deepspeed")):
+        return 1
+    devices = trainer.devices
+    if OmegaConf.is_list(devices):
+        return len(devices)
+    if str(devices) in ("auto", "-1"):
+        return 1 if trainer.accelerator == "cpu" else max(1, torch.cuda.device_count())
+    return int(devices)
+
+
+def is_first() -> bool:
+    """Whether this process speaks for the run."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def speak(file: Path | None) -> None:
+    """Let the first process log to the terminal and to ``file``; the others keep quiet but for warnings."""
+    log_to(file if is_first() else None, terminal=is_first())
+    quieten()

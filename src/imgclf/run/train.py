@@ -1,0 +1,141 @@
+"""One training run: what scripts/train.py opens."""
+
+import logging
+import time
+from typing import Any
+
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+
+from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.epoch_table import EpochTable
+from imgclf.callbacks.interrupt import Interrupted, StopOnSignal
+from imgclf.callbacks.step_seed import StepSeed
+from imgclf.callbacks.throughput import Throughput
+from imgclf.data.module import ImageData
+from imgclf.errors import InputError
+from imgclf.provenance import now, provenance
+from imgclf.run.build import built, built_group, built_loggers, load_weights
+from imgclf.run.freeze import frozen, thawed
+from imgclf.run.processes import in_processes, is_first, speak
+from imgclf.run_folder import RunFolder
+from imgclf.summary import training_table
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> int:
+    """Start a run in ``config.folder``, or continue the one that ``config.resume`` names.
+
+    Args:
+        config: composed and checked.
+
+    Returns:
+        The exit code.
+    """
+    folder = RunFolder(config.folder)
+    resuming = "resume" in config
+    if resuming:
+        _refuse_a_finished_run(folder, config)
+    else:
+        folder.claim()
+    folder.write_config(frozen(config))
+    return in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
+
+
+def train_rank(config: DictConfig, how: str) -> int:
+    """One process of a run.
+
+    Args:
+        config: of a whole run, resolved.
+        how: ``start`` or ``resume``.
+
+    Returns:
+        The exit code: 0, or 128 + the number of the signal that stopped it.
+    """
+    folder = RunFolder(config.folder)
+    speak(folder.log_file)
+    earlier = folder.read_run()
+    begin = time.perf_counter()
+    if is_first():
+        start = {"start": now()} if how == "start" else {"resumed": [*earlier.get("resumed", []), now()]}
+        folder.write_run(**provenance(), **start, seed=config.seed, outcome="running")
+    outcome = {"outcome": "failed"}
+    try:
+        metrics = fit_and_test(config, folder, resume=how == "resume")
+        metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
+        if is_first():
+            folder.write_metrics(metrics)
+            print(training_table(metrics, folder.path))
+        outcome = {"outcome": "finished"}
+        return 0
+    except Interrupted as stop:
+        outcome = {"outcome": "interrupted", "error": str(stop)}
+        log.warning(f"{stop}; continue with: uv run scripts/train.py resume={folder.path}")
+        return 128 + stop.signum
+    except BaseException as error:
+        outcome["error"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        if is_first():
+            seconds = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
+            folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
+
+
+def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict[str, Any]:
+    """Train, then test the best epoch.
+
+    Args:
+        config: of a whole run, resolved.
+        folder: where its files go.
+        resume: continue from ``checkpoints/last.ckpt``; a run that was stopped before its first starts anew.
+
+    Returns:
+        What metrics.json holds, but for the seconds.
+    """
+    last = folder.last if resume and folder.last.exists() else None
+    seed_everything(config.seed, verbose=False)
+    data: ImageData = built(config, "data")
+    model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
+    throughput = Throughput()
+    chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
+    checkpoint = next((c for c in chosen if isinstance(c, BestAndLast)), None)
+    stop = StopOnSignal(checkpoint)
+    trainer: Trainer = built(
+        config,
+        "trainer",
+        # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
+        # they are not for configurations to leave out.
+        callbacks=[StepSeed(config.seed), throughput, EpochTable(folder.table_file), *chosen, stop],
+        logger=built_loggers(config, last),
+        default_root_dir=str(folder.path),
+        enable_checkpointing=checkpoint is not None,
+    )
+    _describe(model, data, trainer, folder)
+    trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    stop.raise_if_stopped()
+    metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
+    if checkpoint is not None and checkpoint.best_epoch is not None:
+        metrics |= {"best_epoch": checkpoint.best_epoch, f"best/{checkpoint.monitor}": checkpoint.best_score}
+        load_weights(model, folder.best)
+    if config.test:
+        trainer.test(model, datamodule=data, verbose=False)
+        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
+    return metrics
+
+
+def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
+    metrics = folder.read_metrics()
+    if metrics is not None and metrics.get("epochs", 0) >= config.trainer.max_epochs >= 0:
+        raise InputError(
+            f"{folder.path} is finished after {metrics['epochs']} epochs, nothing is left to resume; "
+            "to train it further add trainer.max_epochs=MORE"
+        )
+
+
+def _describe(model: LightningModule, data: ImageData, trainer: Trainer, folder: RunFolder) -> None:
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
+    what = f"{type(model).__name__}, {count:,} parameters; {type(data).__name__}; {trainer.world_size} x {kind}"
+    log.info(f"{what}; {folder.path}")

@@ -1,0 +1,125 @@
+"""The run folder: one contract between training, evaluation, reports and the user.
+
+::
+
+    .hydra/config.yaml     the resolved configuration, enough to evaluate, predict, resume
+    .hydra/overrides.yaml  what the user gave on the command line
+    run.json               command, commit, host, versions, seed, start, end, outcome
+    metrics.json           final metrics; present only when the run is finished
+    metrics.csv            a row an epoch
+    checkpoints/best.ckpt  by the monitored metric
+    checkpoints/last.ckpt  to resume from
+    train.log              what the terminal showed
+    events.out.tfevents.*  TensorBoard
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imgclf.errors import InputError
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    Args:
+        path: the folder; need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / ".hydra" / "config.yaml"
+        self.overrides_file = self.path / ".hydra" / "overrides.yaml"
+        self.run_file = self.path / "run.json"
+        self.metrics_file = self.path / "metrics.json"
+        self.table_file = self.path / "metrics.csv"
+        self.log_file = self.path / "train.log"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunFolder":
+        """The folder of a run that has at least begun.
+
+        Raises:
+            InputError: there is no such folder, or it holds no run.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
+        if not folder.config_file.is_file():
+            raise InputError(
+                f"{folder.path} is no run folder: it lacks {folder.config_file.relative_to(folder.path)}. "
+                "Give the folder that training named at its end, such as logs/runs/NAME/DATE_TIME"
+            )
+        return folder
+
+    def claim(self) -> None:
+        """Take the folder for a new run, exactly once even if two processes try at the same moment.
+
+        Raises:
+            InputError: another run has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.run_file.open("x") as file:
+                file.write("{}\n")
+        except FileExistsError:
+            raise InputError(
+                f"{self.path} holds a run already: continue it with resume={self.path}, or choose another folder"
+            ) from None
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration as plain values.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return self._mapping(self.config_file, yaml.safe_load, yaml.YAMLError)
+
+    def read_run(self) -> dict[str, Any]:
+        """Contents of run.json; empty where there is none yet."""
+        return self._mapping(self.run_file, json.loads, ValueError) if self.run_file.exists() else {}
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """Contents of metrics.json; None while the run is not finished."""
+        return self._mapping(self.metrics_file, json.loads, ValueError) if self.metrics_file.exists() else None
+
+    def _mapping(self, file: Path, parse: Any, errors: Any) -> dict[str, Any]:
+        try:
+            content = parse(file.read_text(encoding="utf-8"))
+        except (errors, UnicodeDecodeError) as error:
+            raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{file} is damaged (no keys in it): restore it, or train again")
+        return content
+
+    def write_config(self, text: str) -> None:
+        """Keep the resolved configuration, YAML text."""
+        write_whole(self.config_file, text)
+
+    def write_run(self, **entries: Any) -> None:
+        """Add entries to run.json."""
+        write_whole(self.run_file, json.dumps(self.read_run() | entries, indent=2) + "\n")
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write metrics.json, the sign that the run is finished. Not-a-number becomes null, as JSON has none."""
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
+        write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write aside and rename, so that a killed process never leaves half a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)

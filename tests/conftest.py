@@ -1,0 +1,41 @@
+"""What several tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+Door = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``."""
+
+    def run(script: str, *arguments: str, expect: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR")}
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts" / script), *arguments],
+            cwd=tmp_path,
+            env=environment | env,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        if expect is not None:
+            assert done.returncode == expect, done.stdout + done.stderr
+        return done
+
+    return run

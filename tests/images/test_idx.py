@@ -1,0 +1,120 @@
+"""Reading IDX files, whole and damaged in every way."""
+
+import gzip
+import hashlib
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from imgclf.errors import InputError
+from imgclf.images.idx import read_idx, write_idx
+
+# Two images of 2x3 pixels, by hand.
+BY_HAND = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(range(12))
+
+arrays = npst.arrays(np.uint8, npst.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6))
+in_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def file(folder: Path, content: bytes) -> Path:
+    path = folder / "some-ubyte"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_made_by_hand(tmp_path: Path, packed: bool) -> None:
+    array = read_idx(file(tmp_path, gzip.compress(BY_HAND) if packed else BY_HAND))
+    assert array.shape == (2, 2, 3)
+    assert array.dtype == np.uint8
+    assert array.flatten().tolist() == list(range(12))
+    assert array.flags.writeable
+
+
+@in_tmp_path
+@given(array=arrays, packed=st.booleans())
+def test_what_is_written_is_read_again(tmp_path: Path, array: np.ndarray, packed: bool) -> None:
+    content = write_idx(array)
+    path = file(tmp_path, gzip.compress(content) if packed else content)
+    np.testing.assert_array_equal(read_idx(path, sha256=hashlib.sha256(content).hexdigest()), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "ends after 0 bytes"),
+        (BY_HAND[:3], "ends after 3 bytes"),
+        (BY_HAND[:10], "ends within its header"),
+        (BY_HAND[:-1], "speaks of 12 bytes, there are only 11"),
+        (BY_HAND + b"x", "speaks of 12 bytes, there are more"),
+        (b"\x89PNG" + BY_HAND, "not the start of an IDX file"),
+        (bytes([0, 0, 0x0D]) + BY_HAND[3:], "type 0x0d"),
+        (bytes([0, 0, 8, 0]), "not the start of an IDX file"),
+        (bytes([0, 0, 8, 5]) + bytes(20), "not the start of an IDX file"),
+        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 2**31), "speaks of 9,903,520"),
+        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**20, 2**10, 2), "there are only 0"),
+        (gzip.compress(BY_HAND)[:-9], "compression is broken"),
+        (gzip.compress(BY_HAND)[:-8] + b"\0" * 8, "compression is broken"),
+        (gzip.compress(BY_HAND) + b"rubbish", "compression is broken"),
+        (gzip.compress(gzip.compress(BY_HAND)), "not the start of an IDX file"),
+        (gzip.compress(BY_HAND[:-1]), "there are only 11"),
+        (gzip.compress(BY_HAND) + gzip.compress(b"more"), "there are more"),
+        (b"\x1f\x8b", "compression is broken"),
+    ],
+)
+def test_a_damaged_file_is_named_with_reason_and_remedy(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=f"some-ubyte is damaged: .*{reason}.* Delete it"):
+        read_idx(file(tmp_path, content))
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    header = bytes([0, 0, 8, 1]) + struct.pack(">I", 10)
+    path = file(tmp_path, gzip.compress(header + bytes(200_000_000), compresslevel=1))
+    with pytest.raises(InputError, match="speaks of 10 bytes, there are more"):
+        read_idx(path)
+
+
+def test_an_altered_pixel_is_noticed(tmp_path: Path) -> None:
+    digest = hashlib.sha256(BY_HAND).hexdigest()
+    with pytest.raises(InputError, match="not that of the published file"):
+        read_idx(file(tmp_path, BY_HAND[:-1] + b"\0"), sha256=digest)
+
+
+def test_missing_folder_instead_of_file_and_forbidden(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no file"):
+        read_idx(tmp_path / "nothing")
+    with pytest.raises(InputError, match="is a folder, expected an IDX file"):
+        read_idx(tmp_path)
+    if os.geteuid() != 0:  # root may read everything
+        path = file(tmp_path, BY_HAND)
+        path.chmod(0)
+        with pytest.raises(InputError, match="lack the permission"):
+            read_idx(path)
+
+
+@settings(in_tmp_path, max_examples=300)
+@given(data=st.data(), packed=st.booleans())
+def test_any_damage_gives_the_right_array_or_a_clear_error(tmp_path: Path, data: st.DataObject, packed: bool) -> None:
+    content = bytearray(gzip.compress(BY_HAND, mtime=0) if packed else BY_HAND)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content)))
+        match data.draw(st.sampled_from(["cut", "flip", "insert"])):
+            case "cut":
+                del content[place : place + data.draw(st.integers(1, 10))]
+            case "flip":
+                if place < len(content):
+                    content[place] ^= data.draw(st.integers(1, 255))
+            case "insert":
+                content[place:place] = data.draw(st.binary(min_size=1, max_size=10))
+    try:
+        array = read_idx(file(tmp_path, bytes(content)), sha256=hashlib.sha256(BY_HAND).hexdigest())
+    except InputError as error:
+        assert "some-ubyte" in str(error)  # noqa: PT017  (either outcome is fine)
+    else:
+        assert array.tolist() == np.arange(12).reshape(2, 2, 3).tolist()
