@@ -74,8 +74,11 @@ class CheckBeforeStart(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)
         keys = [str(key) for key in config if key != "hydra"]
+        plain = OmegaConf.masked_copy(config, keys)
+        OmegaConf.set_struct(plain, False)
+        plain.folder = config.hydra.run.dir  # Hydra has not made it yet
         try:
-            check(OmegaConf.masked_copy(config, keys), SUPPLIED)
+            check(plain, SUPPLIED)
         except InputError as error:
             # Hydra turns an Exception in a callback into a warning; leaving the process is not one.
             sys.exit(tell(error))
