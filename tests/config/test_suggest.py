@@ -162,9 +162,7 @@ KEYS = [
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(KEYS), at=st.integers(0, 30), letter=st.sampled_from("abdeinrstx_"))
-def test_any_slip_of_a_key_is_answered_with_that_key_named(
-    conf: Path, key: str, at: int, letter: str
-) -> None:
+def test_any_slip_of_a_key_is_answered_with_that_key_named(conf: Path, key: str, at: int, letter: str) -> None:
     at %= len(key)
     typed = key[:at] + letter + key[at:]
     assume(not typed.startswith("_"))

@@ -1,0 +1,132 @@
+"""Every configuration file composes, passes the check, instantiates and, where it can, trains two batches."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from imgclf.config.check import check
+from imgclf.config.door import SUPPLIED
+from imgclf.run.freeze import frozen, thawed
+from imgclf.run.processes import process_count
+from imgclf.run.train import fit_and_test
+from imgclf.run_folder import RunFolder
+
+CONF = Path(__file__).parents[2] / "conf"
+HAS_GPU = torch.cuda.is_available()
+FULL_DATA = Path("/usr/share/datasets/fashion-mnist").is_dir()
+
+
+def choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Iterator[type]:
+    """Compose as scripts/train.py does, with the run folder in tmp_path."""
+
+    class Composer:
+        def __new__(cls, *overrides: str) -> DictConfig:  # type: ignore[misc]
+            config = compose("train", [*overrides, f"hydra.run.dir={tmp_path}"], return_hydra_config=True)
+            config.hydra.runtime.output_dir = str(tmp_path)
+            HydraConfig.instance().set_config(config)
+            folder = RunFolder(tmp_path)
+            plain = OmegaConf.masked_copy(config, [k for k in config if k != "hydra"])
+            folder.write_config(frozen(plain))
+            check(thawed(folder), SUPPLIED)
+            return thawed(folder)
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield Composer
+    GlobalHydra.instance().clear()
+
+
+def train_two_batches(config: DictConfig) -> dict[str, float]:
+    limits = {f"limit_{stage}_batches": 2 for stage in ("train", "val", "test")}
+    config.trainer = OmegaConf.merge(config.trainer, {"max_epochs": 1} | limits)
+    return fit_and_test(config, RunFolder(config.folder), resume=False)
+
+
+@pytest.mark.parametrize("schedule", choices("schedule"))
+@pytest.mark.parametrize("interval", ["epoch", "batch"])
+def test_schedules(composed: type, schedule: str, interval: str) -> None:
+    settings = f"schedule={schedule}", f"schedule.interval={interval}", "data.batch_size=64"
+    assert train_two_batches(composed(*settings))["epochs"] == 1
+
+
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+def test_optimizers(composed: type, optimizer: str) -> None:
+    assert train_two_batches(composed(f"optimizer={optimizer}"))["train/loss"] > 0
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_models(composed: type, model: str) -> None:
+    assert 0 <= train_two_batches(composed(f"model={model}", "data.batch_size=8"))["test/acc"] <= 1
+
+
+@pytest.mark.parametrize("data", choices("data"))
+def test_data(composed: type, data: str) -> None:
+    if data == "fashion_mnist" and not FULL_DATA:
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    assert train_two_batches(composed(f"data={data}"))["test/acc"] >= 0
+
+
+@pytest.mark.parametrize("callbacks", choices("callbacks"))
+@pytest.mark.parametrize("logger", choices("logger"))
+def test_callbacks_and_loggers(composed: type, callbacks: str, logger: str, tmp_path: Path) -> None:
+    train_two_batches(composed(f"callbacks={callbacks}", f"logger={logger}"))
+    assert (tmp_path / "metrics.csv").exists()
+    assert (tmp_path / "checkpoints" / "best.ckpt").exists() == (callbacks != "evaluation")
+    assert bool(list(tmp_path.glob("events.out.tfevents.*"))) == (logger == "tensorboard")
+
+
+@pytest.mark.parametrize("trainer", choices("trainer"))
+def test_trainers(composed: type, trainer: str) -> None:
+    config = composed(f"trainer={trainer}")
+    if trainer == "ddp_cpu":
+        assert process_count(config.trainer) == 2
+        return  # tests/scripts runs it, in two processes
+    if trainer in ("gpu", "ddp") and not HAS_GPU:
+        pytest.skip("no GPU on this machine")
+    assert train_two_batches(config)["epochs"] == 1
+
+
+@pytest.mark.parametrize("debug", choices("debug"))
+def test_debug(composed: type, debug: str, tmp_path: Path) -> None:
+    config = composed(f"debug={debug}", *(["trainer.max_epochs=2"] if debug == "overfit" else []))
+    fit_and_test(config, RunFolder(config.folder), resume=False)
+    if debug == "profile":
+        assert "run_training_batch" in (tmp_path / "fit-profile.txt").read_text()
+
+
+def test_overfitting_one_batch_brings_its_loss_to_nothing(composed: type) -> None:
+    config = composed("debug=overfit", "data.batch_size=16", "optimizer.lr=0.5", "trainer.max_epochs=60")
+    metrics = fit_and_test(config, RunFolder(config.folder), resume=False)
+    assert metrics["train/loss"] < 0.05
+    assert metrics["train/acc"] == 1
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_experiments(composed: type, experiment: str) -> None:
+    config = composed(f"experiment={experiment}")
+    assert config.name == experiment
+    if config.data._target_.endswith("FashionMNIST") and not FULL_DATA:
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    train_two_batches(config)
+
+
+def test_each_group_file_begins_with_a_line_that_says_what_it_is() -> None:
+    for file in CONF.glob("*/*.yaml"):
+        first = next(line for line in file.read_text().splitlines() if not line.startswith("# @package"))
+        assert first.startswith("# "), file
+
+
+def test_the_network_follows_the_data(composed: type) -> None:
+    config = composed("data.in_channels=3", "data.resize=32", "data.num_classes=12")
+    assert (config.model.in_channels, config.model.image_size, config.model.num_classes) == (3, 32, 12)
+    assert train_two_batches(config)["epochs"] == 1
