@@ -1,7 +1,7 @@
 """What the command line says is checked here, before anything heavy is imported.
 
-`check.check` holds a composed configuration against the constructors it names, `suggest.explain` puts Hydra's composition
-errors into words. Neither imports torch, Lightning or the classes it speaks of: constructors are read from source files.
+`check.check` holds a composed configuration against the constructors it names; `suggest.explain` puts Hydra's
+errors into words. Neither imports torch, Lightning or the classes it speaks of: it reads their source files.
 """
 
 import difflib

@@ -1,8 +1,8 @@
-"""Values of a configuration against the annotations of parameters, both as they are written, nothing imported.
+"""Values of a configuration against the annotations of parameters, read as they are written.
 
-A configuration holds null, true/false, numbers, text, lists and mappings. Annotations about these are checked; all others
-(callables, modules, tensors, names that cannot be followed) are not, and neither is a mapping with a `_target_`, which
-stands for the object made of it.
+A configuration holds null, true/false, numbers, text, lists and mappings. Annotations about these are
+checked; all others (callables, modules, tensors, names that cannot be followed) are not, and neither is a
+mapping with a `_target_`, which stands for the object made of it.
 """
 
 import ast
@@ -153,7 +153,9 @@ def expected(annotation: ast.AST | None, module: Module, depth: int = 0) -> Expe
     if found is None:
         return None
     if found.node is not None:
-        is_alias = isinstance(found.node, ast.Subscript | ast.BinOp | ast.Constant) and found.module is not None
+        is_alias = (
+            isinstance(found.node, ast.Subscript | ast.BinOp | ast.Constant) and found.module is not None
+        )
         return expected(found.node, found.module, depth + 1) if is_alias and found.module else None
     if found.dotted in _SCALARS:
         return Scalar(_SCALARS[found.dotted])
@@ -232,15 +234,24 @@ def _any_of(parts: list[ast.expr], module: Module, depth: int) -> Expected | Non
 
 
 def mismatch(value: Any, parameter: Parameter) -> str | None:
-    """Why `value` does not fit the parameter, with the remedy where it is plain; None if it fits or is not checked.
+    """Why `value` does not fit the parameter, with the remedy where it is plain; None if nothing is wrong.
 
     The parameter's own default always fits, whatever its annotation says (`size: int = None`).
     """
     wanted = expected(parameter.annotation, parameter.module)
     if fits(value, wanted) or _is_default(value, parameter.default):
         return None
-    kind = {bool: "a truth value", int: "an int", float: "a float", str: "text", list: "a list", dict: "a mapping"}
+    kind = {
+        bool: "a truth value",
+        int: "an int",
+        float: "a float",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
     got = kind.get(type(value), "null")
+    if isinstance(value, str | list) and (not value or isinstance(value, list)):
+        got = f"{got} of length {len(value)}"
     return f"expected {wanted}, got {got}{_hint(value, wanted)}" if wanted else None
 
 

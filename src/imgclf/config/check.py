@@ -1,10 +1,11 @@
 """A composed configuration held against the constructors it names, before any of them is imported."""
 
 import copy
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from imgclf.config import nearest
@@ -20,23 +21,36 @@ _LONGEST_VALUE = 60  # letters of a value in a message
 def check(
     cfg: DictConfig, supplied: Mapping[str, Collection[str]] | None = None, project: str = PROJECT
 ) -> None:
-    """Hold every node with a `_target_` against the parameters of that class or function; `cfg` stays as it is.
+    """Hold every node with a `_target_` against the parameters of that target; `cfg` stays as it is.
 
-    supplied: dotted path of a node (`model`) -> names of arguments that the program gives itself, which may therefore be
-    missing or `???` in the configuration.
+    supplied: dotted path of a node (`model`) -> names of arguments that the program gives itself, which may
+    be missing or `???` in the configuration; project: top-level package whose targets must exist.
 
-    Raises one InputError with a line for each problem: a key that is no parameter, a required one without a value, a
-    value whose type does not fit the annotation, `???`, an interpolation that leads nowhere, a target that does not
-    exist. Each line begins with the full key, as the user would type it, and ends with the remedy.
+    Raises one InputError with a line for each problem: a key that is no parameter, a required one without
+    value, a value whose type does not fit the annotation, `???`, an interpolation that leads nowhere, or a
+    target that does not exist. A line begins with the full key, as the user would type it, and ends with the remedy.
     """
     # Resolving fills caches inside the configuration (${now:...}), hence the copy.
-    problems = list(_Walk(supplied or {}, project).node(copy.deepcopy(cfg), "", complete=True))
+    problems = list(_Walk(cfg, supplied or {}, project).node(copy.deepcopy(cfg), "", complete=True))
     if problems:
         raise InputError("\n".join(dict.fromkeys(problems)))
 
 
+def key_paths(node: Any, path: str = "") -> Iterator[str]:
+    """Dotted paths of all keys of a configuration, in its order; lists are not entered."""
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
+        return
+    for key in node.keys():  # noqa: SIM118 -- a DictConfig's own iteration resolves, and may fail
+        full = f"{path}.{_text(key)}" if path else _text(key)
+        yield full
+        inner = node._get_node(key)
+        if isinstance(inner, DictConfig) and not inner._is_interpolation():
+            yield from key_paths(inner, full)
+
+
 class _Walk:
-    def __init__(self, supplied: Mapping[str, Collection[str]], project: str) -> None:
+    def __init__(self, cfg: DictConfig, supplied: Mapping[str, Collection[str]], project: str) -> None:
+        self.cfg = cfg
         self.supplied = supplied
         self.project = project
 
@@ -44,45 +58,52 @@ class _Walk:
         """Problems of a node and all below it; `complete`: required arguments have to be there."""
         if node._is_none() or node._is_missing():
             return
+        raw = _raw(node)
         values: dict[str, Any] = {}
-        raw: dict[str, Any] = {}
-        for key in range(len(node)) if isinstance(node, ListConfig) else list(node.keys()):
-            full = f"{path}.{key}" if path else str(key)
-            if full == "hydra":
-                continue
-            raw[str(key)] = None if (inner := node._get_node(key)) is None else inner._value()  # type: ignore[union-attr,arg-type]
-            if OmegaConf.is_missing(node, key):
-                values[str(key)] = _UNKNOWN
+        for name in raw:
+            if (path, name) == ("", "hydra"):
                 continue
             try:
-                values[str(key)] = node[key]
+                values[name] = node[_key(node, name)]
             except (InterpolationToMissingValueError, MissingMandatoryValue):
-                values[str(key)] = _UNKNOWN  # reported where the ??? stands
-            except Exception as error:
-                values[str(key)] = _UNKNOWN
-                if "HydraConfig was not set" not in str(error):  # ${hydra:...} outside a run: cannot be known
-                    yield f"{full}={raw[str(key)]}: {_first_line(error)}; mend the name inside ${{...}}"
+                values[name] = _UNKNOWN  # reported where the ??? stands
+            except Exception as error:  # a resolver may raise anything
+                values[name] = _UNKNOWN
+                if "HydraConfig was not set" not in str(error):  # ${hydra:...} outside a run cannot be known
+                    yield f"{_join(path, name)}={raw[name]}: {self._broken(error)}"
         target = values.get("_target_") if isinstance(node, DictConfig) else None
         found: Signature | None = None
         if isinstance(target, str):
             try:
                 found = signature(target, self.project)
             except InputError as error:
-                yield f"{path or '_target_'}: {error}" if path else str(error)
+                yield f"{_join(path, '_target_')}={error}"
         yield from self._missing(node, values, path, found)
         if found is not None:
-            yield from self._arguments(found, values, raw, path, complete and not values.get("_partial_"))
+            demanding = complete and values.get("_partial_") is not True
+            yield from self._arguments(found, values, raw, path, demanding)
         complete = complete and values.get("_recursive_") is not False
         for name, value in values.items():
-            if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, _key(node, name)):
-                yield from self.node(value, f"{path}.{name}" if path else name, complete)
+            is_own = not OmegaConf.is_interpolation(node, _key(node, name))
+            if is_own and isinstance(value, DictConfig | ListConfig):
+                yield from self.node(value, _join(path, name), complete)
+
+    def _broken(self, error: Exception) -> str:
+        """Why an interpolation cannot be resolved, and what it may have meant."""
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        key = re.search(r"Interpolation key '(.+?)' not found", first)
+        if key is None:
+            return f"{first}. Mend what stands inside ${{...}}"
+        near = nearest(key[1], key_paths(self.cfg))
+        hint = f"Did you mean '{near}'?" if near else "Mend the name in ${...}"
+        return f"there is no key '{key[1]}'. {hint}"
 
     def _missing(
         self, node: DictConfig | ListConfig, values: Mapping[str, Any], path: str, found: Signature | None
     ) -> Iterator[str]:
         for name in values:
             if OmegaConf.is_missing(node, _key(node, name)) and name not in self.supplied.get(path, ()):
-                full = f"{path}.{name}" if path else name
+                full = _join(path, name)
                 what = _kind(found.parameters.get(name)) if found else "VALUE"
                 yield f"{full}=???: must be given; write {full}={what}"
 
@@ -117,7 +138,22 @@ def _key(node: DictConfig | ListConfig, name: str) -> Any:
     """The key as the node holds it: keys of mappings may be numbers."""
     if isinstance(node, ListConfig):
         return int(name)
-    return next((key for key in node if str(key) == name), name)
+    return next((key for key in node.keys() if _text(key) == name), name)  # noqa: SIM118
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _text(key: object) -> str:
+    return key.decode() if isinstance(key, bytes) else str(key)
+
+
+def _raw(node: DictConfig | ListConfig) -> dict[str, Any]:
+    """Key -> value as it is written, interpolations and ??? unresolved."""
+    keys: list[Any] = list(range(len(node))) if isinstance(node, ListConfig) else list(node.keys())
+    inner = {_text(key): node._get_node(key) for key in keys}
+    return {name: value._value() if isinstance(value, Node) else value for name, value in inner.items()}
 
 
 def _unknown(found: Signature, prefix: str, name: str, value: Any, given: Mapping[str, Any]) -> str:
@@ -125,7 +161,9 @@ def _unknown(found: Signature, prefix: str, name: str, value: Any, given: Mappin
     shown = "" if plain is _UNKNOWN else f"={_short(show(plain))}"
     near = nearest(name, [keyword for keyword in found.keywords if keyword not in given or keyword == name])
     near = near or nearest(name, found.keywords)
-    remedy = f"Did you mean '{prefix}{near}'?" if near else f"It takes: {', '.join(found.keywords) or 'nothing'}"
+    remedy = (
+        f"Did you mean '{prefix}{near}'?" if near else f"It takes: {', '.join(found.keywords) or 'nothing'}"
+    )
     return f"{prefix}{name}{shown}: {found.target} has no parameter {name!r}. {remedy}"
 
 
@@ -135,7 +173,7 @@ def _kind(parameter: Parameter | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value without OmegaConf's containers; _UNKNOWN if something in it is missing or cannot be resolved."""
+    """A value without OmegaConf's containers; _UNKNOWN if a part is missing or cannot be resolved."""
     if not isinstance(value, DictConfig | ListConfig):
         return value
     try:
@@ -146,7 +184,3 @@ def _plain(value: Any) -> Any:
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

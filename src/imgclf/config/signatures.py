@@ -1,8 +1,9 @@
-"""Constructor signatures read from source files: nothing is imported, so a look costs milliseconds, not seconds.
+"""Constructor signatures read from source files: nothing is imported, so a look costs milliseconds.
 
-A dotted target is followed the way Python would follow it (re-exports, star imports, base classes), on syntax trees.
-Only what is certain is reported: a name that is bound in two branches, comes from a compiled module or is made at run
-time is unknown, and the unknown is not checked. One file, since names, classes and signatures are one lookup.
+A dotted target is followed the way Python would follow it (re-exports, star imports, base classes), on syntax
+trees. Only what is certain is reported: a name that is bound in two branches, comes from a compiled module or
+is made at run time is unknown, and the unknown is not checked. Over 300 lines, since looking up a name needs
+the bases of classes, and reading a class needs the lookup of names.
 """
 
 import ast
@@ -25,7 +26,9 @@ PROJECT = __name__.partition(".")[0]
 """Top-level package whose sources are ours: here a name that cannot be found is an error, not an unknown."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-_NO_CONSTRUCTOR = re.compile(r"builtins\.object|abc\.ABC|(typing|typing_extensions)\.\w+|collections\.abc\.\w+")
+_NO_CONSTRUCTOR = re.compile(
+    r"builtins\.object|abc\.ABC|(typing|typing_extensions)\.\w+|collections\.abc\.\w+"
+)
 _DEEPEST = 40  # re-exports in a row; more is a circle
 
 
@@ -39,7 +42,7 @@ class Module:
 
     @cached_property
     def bindings(self) -> dict[str, ast.AST | None]:
-        """Name -> what binds it; None where branches bind it differently, so that only running it would tell."""
+        """Name -> what binds it; None where branches bind it differently: only running it would tell."""
         names: dict[str, ast.AST | None] = {}
         for statement, in_branch in _statements(self.tree.body, False):
             for name in _bound(statement):
@@ -63,7 +66,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Found:
-    """What a dotted name stands for: a definition or expression with its module, or only a name (node is None)."""
+    """What a dotted name stands for: a definition or expression with its module, or a bare name (no node)."""
 
     dotted: str
     module: Module | None = None
@@ -72,7 +75,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter; `annotation` and `default` are expressions whose names are to be looked up in `module`."""
+    """One parameter; names in the expressions `annotation` and `default` are to be looked up in `module`."""
 
     name: str
     kind: inspect._ParameterKind
@@ -84,7 +87,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """Parameters a target takes, in order, without `self`; `accepts_any`: it has a `**kwargs` nobody can see through."""
+    """Parameters in order, without `self`; `accepts_any`: there is a `**kwargs` nobody can see through."""
 
     target: str
     parameters: dict[str, Parameter]
@@ -97,10 +100,10 @@ class Signature:
 
 
 def signature(target: str, project: str = PROJECT) -> Signature | None:
-    """Signature of the class, function or `Class.method` that a `_target_` names, or None where it is unknown.
+    """Signature of the class, function or `Class.method` that a `_target_` names; None where it is unknown.
 
-    Raises InputError, with the nearest existing name, if the package is not installed, or if a target inside `project`
-    does not exist or its file cannot be parsed.
+    Raises InputError, with the nearest existing name, if the package is not installed, or if a target inside
+    `project` does not exist or its file cannot be parsed.
     """
     parts = target.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
@@ -125,11 +128,11 @@ def signature(target: str, project: str = PROJECT) -> Signature | None:
     if isinstance(found.node, ast.ClassDef):
         return _constructor(target, _chain(found), project)
     if isinstance(found.node, _Function) and found.module is not None:
-        return _function(target, found.node, found.module, _is_bound(found, target))
+        return _function(target, found.node, found.module, _is_bound(found))
     return None
 
 
-# --- modules and names ------------------------------------------------------------------------------------------------
+# --- modules and names ---
 
 
 def _spec(top: str) -> importlib.machinery.ModuleSpec | None:
@@ -242,7 +245,7 @@ def _follow(name: str, bound: ast.AST | None, module: Module, seen: dict[str, No
 
 
 def lookup_dotted(dotted: str, seen: dict[str, None]) -> Found | None:
-    """What an absolute dotted name stands for. Names of the standard library and of `torch` itself stay names."""
+    """What an absolute dotted name stands for; of the standard library and `torch` itself, only the name."""
     parts = dotted.split(".")
     if parts[0] in sys.stdlib_module_names:
         return Found(dotted)
@@ -297,7 +300,7 @@ def definition(found: Found | None) -> Found | None:
     return None
 
 
-# --- classes and functions --------------------------------------------------------------------------------------------
+# --- classes and functions ---
 
 
 def _member(cls: Found, name: str) -> Found | None:
@@ -309,7 +312,7 @@ def _member(cls: Found, name: str) -> Found | None:
 
 
 def _chain(cls: Found) -> Iterator[Found]:
-    """The class and then its bases in Python's order of lookup (of diamonds: a base stands behind all that derive)."""
+    """The class and its bases in Python's order of lookup: a base stands behind all that derive from it."""
     yield cls
     order: dict[str, Found] = {}
     for base in _bases(cls, 0):
@@ -363,12 +366,14 @@ def _union(own: Signature, base: Signature, positional: int, named: set[str]) ->
 
 
 def _passed_on(init: _Function) -> tuple[int, set[str]] | None:
-    """If `**kwargs` goes to the base's `__init__` and nowhere else: what else that call gives, by place and by name."""
+    """If `**kwargs` goes to the base's `__init__` and nowhere else: what else it gives, by place and name."""
     kwarg = init.args.kwarg.arg if init.args.kwarg else ""
     uses = [n for n in ast.walk(init) if isinstance(n, ast.Name) and n.id == kwarg]
     for call in (n for n in ast.walk(init) if isinstance(n, ast.Call)):
         func = call.func
-        is_base = isinstance(func, ast.Attribute) and func.attr == "__init__" and isinstance(func.value, ast.Call)
+        is_base = (
+            isinstance(func, ast.Attribute) and func.attr == "__init__" and isinstance(func.value, ast.Call)
+        )
         starred = [k.value for k in call.keywords if k.arg is None]
         if is_base and len(uses) == 1 and starred == uses:
             if any(isinstance(argument, ast.Starred) for argument in call.args):
@@ -381,16 +386,16 @@ def _function(target: str, node: _Function, module: Module, bound: bool) -> Sign
     arguments = node.args
     plain = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(plain) - len(arguments.defaults)) + list(arguments.defaults)
-    kinds = [inspect.Parameter.POSITIONAL_ONLY] * len(arguments.posonlyargs)
+    kinds: list[inspect._ParameterKind] = [inspect.Parameter.POSITIONAL_ONLY] * len(arguments.posonlyargs)
     kinds += [inspect.Parameter.POSITIONAL_OR_KEYWORD] * len(arguments.args)
     rows = list(zip(plain, kinds, defaults, strict=True))[int(bound) :]
-    only = inspect.Parameter.KEYWORD_ONLY
+    only: inspect._ParameterKind = inspect.Parameter.KEYWORD_ONLY
     rows += [(a, only, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
     parameters = {a.arg: Parameter(a.arg, k, a.annotation, d, d is not None, module) for a, k, d in rows}
     return Signature(target, parameters, arguments.kwarg is not None)
 
 
-def _is_bound(found: Found, target: str) -> bool:
+def _is_bound(found: Found) -> bool:
     """Whether Python fills the first parameter: a classmethod reached through its class."""
     decorators = found.node.decorator_list if isinstance(found.node, _Function) else []
     return any(isinstance(d, ast.Name) and d.id == "classmethod" for d in decorators)
@@ -451,18 +456,23 @@ def _fields(node: ast.ClassDef, module: Module, keyword_only: bool) -> dict[str,
     return fields
 
 
-# --- a target that does not exist -------------------------------------------------------------------------------------
+# --- a target that does not exist ---
 
 
 def _made_at_run_time(target: str) -> bool:
-    """Whether a module on the way defines `__getattr__`, or binds the name in a way only running it would tell."""
+    """Whether a module on the way has `__getattr__`, or binds the name so that only running it would tell."""
     parts = target.split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = find_module(".".join(parts[:length]))
         if module is not None:
             bound = module.bindings.get(parts[length], "absent")
             imported = isinstance(bound, ast.Import | ast.ImportFrom) and not find_module(target)
-            return "__getattr__" in module.bindings or bound is None or imported or _unknown_base(module, parts[length])
+            return (
+                "__getattr__" in module.bindings
+                or bound is None
+                or imported
+                or _unknown_base(module, parts[length])
+            )
     return False
 
 
@@ -481,8 +491,13 @@ def _no_such_target(target: str, project: str) -> str:
     there = _callables(project)
     same_name = [dotted for dotted in there if dotted.rpartition(".")[2] == target.rpartition(".")[2]]
     inside = [dotted for dotted in there if dotted.startswith(f"{target}.")]
-    near = nearest(target, same_name, 0.0) or nearest(target, inside, 0.0) or nearest(target, there)
-    return f"{target}: {what}; " + (f"did you mean {near!r}?" if near else f"name a class or function of {project}")
+    if find_module(target) is not None:
+        near = nearest(target, inside, 0.0)
+    else:
+        near = nearest(target, same_name, 0.0) or nearest(target, there, 0.8)
+    return f"{target}: {what}; " + (
+        f"did you mean {near!r}?" if near else f"name a class or function of {project}"
+    )
 
 
 def _callables(project: str) -> list[str]:
