@@ -28,7 +28,7 @@ def check(
 
     Raises one InputError with a line for each problem: a key that is no parameter, a required one without
     value, a value whose type does not fit the annotation, `???`, an interpolation that leads nowhere, or a
-    target that does not exist. A line begins with the full key, as the user would type it, and ends with the remedy.
+    target that does not exist. A line begins with the full key, as typed, and ends with the remedy.
     """
     # Resolving fills caches inside the configuration (${now:...}), hence the copy.
     problems = list(_Walk(cfg, supplied or {}, project).node(copy.deepcopy(cfg), "", complete=True))

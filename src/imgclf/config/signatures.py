@@ -34,11 +34,17 @@ _DEEPEST = 40  # re-exports in a row; more is a circle
 
 @dataclass(frozen=True, eq=False)
 class Module:
-    """One source file and the names it binds at its top level; `tree` is empty for a namespace package."""
+    """One source file, parsed when its names are asked for; a namespace package has an empty one."""
 
     name: str
     is_package: bool
-    tree: ast.Module
+    source: bytes
+    file: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Its syntax tree; raises SyntaxError."""
+        return ast.parse(self.source, self.file)
 
     @cached_property
     def bindings(self) -> dict[str, ast.AST | None]:
@@ -114,15 +120,18 @@ def signature(target: str, project: str = PROJECT) -> Signature | None:
         near = nearest(parts[0], {module.name for module in pkgutil.iter_modules()} | {project})
         hint = f"did you mean {near!r}?" if near else "install it or mend the name"
         raise InputError(f"{target}: no package {parts[0]!r} is installed; {hint}")
-    ours = parts[0] == project
     try:
-        found = definition(lookup_dotted(target, {}))
+        return _signature(target, project)
     except (SyntaxError, UnicodeDecodeError, RecursionError) as error:
-        if ours:
+        if parts[0] == project:
             raise InputError(f"{target}: its source cannot be read: {error}; mend that file") from error
         return None
+
+
+def _signature(target: str, project: str) -> Signature | None:
+    found = definition(lookup_dotted(target, {}))
     if found is None or found.node is None:
-        if ours and not _made_at_run_time(target):
+        if target.partition(".")[0] == project and not _made_at_run_time(target):
             raise InputError(_no_such_target(target, project))
         return None
     if isinstance(found.node, ast.ClassDef):
@@ -163,15 +172,15 @@ def find_module(dotted: str) -> Module | None:
             if not folders:
                 return None
     if file is None:
-        return Module(dotted, True, ast.Module([], []))
+        return Module(dotted, True, b"", "")
     if file.suffix != ".py" or not file.is_file():
         return None
-    return _parse(dotted, file, file.stat().st_mtime_ns)
+    return _read(dotted, file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _parse(dotted: str, file: Path, _changed: int) -> Module:
-    return Module(dotted, file.name == "__init__.py", ast.parse(file.read_bytes(), str(file)))
+def _read(dotted: str, file: Path, _changed: int) -> Module:
+    return Module(dotted, file.name == "__init__.py", file.read_bytes(), str(file))
 
 
 def _statements(body: list[ast.stmt], in_branch: bool) -> Iterator[tuple[ast.stmt, bool]]:
@@ -220,6 +229,8 @@ def lookup(name: str, module: Module, seen: dict[str, None]) -> Found | None:
 
 
 def _exports(module: Module, name: str) -> bool:
+    if name.encode() not in module.source and b"import *" not in module.source:
+        return False  # spares parsing it
     listed = module.bindings.get("__all__")
     if isinstance(listed, ast.Assign) and isinstance(listed.value, ast.List | ast.Tuple):
         return name in {e.value for e in listed.value.elts if isinstance(e, ast.Constant)}
@@ -482,22 +493,24 @@ def _unknown_base(module: Module, name: str) -> bool:
 
 
 def _no_such_target(target: str, project: str) -> str:
+    parts = target.split(".")
+    there = _callables(project)
+    owner = definition(lookup_dotted(target.rpartition(".")[0], {}))
     if find_module(target) is not None:
         what = "is a module, not a class or function"
+        near = nearest(target, [dotted for dotted in there if dotted.startswith(f"{target}.")], 0.0)
+    elif owner is not None and isinstance(owner.node, ast.ClassDef):
+        what = f"there is no {parts[-1]!r} in class {owner.dotted}"
+        bodies = [statement for link in _chain(owner) for statement in getattr(link.node, "body", [])]
+        method = nearest(parts[-1], [s.name for s in bodies if isinstance(s, _Function)])
+        near = f"{owner.dotted}.{method}" if method else owner.dotted
     else:
-        parts = target.split(".")
         depth = max(n for n in range(1, len(parts)) if find_module(".".join(parts[:n])) is not None)
         what = f"there is no {parts[depth]!r} in {'.'.join(parts[:depth])}"
-    there = _callables(project)
-    same_name = [dotted for dotted in there if dotted.rpartition(".")[2] == target.rpartition(".")[2]]
-    inside = [dotted for dotted in there if dotted.startswith(f"{target}.")]
-    if find_module(target) is not None:
-        near = nearest(target, inside, 0.0)
-    else:
-        near = nearest(target, same_name, 0.0) or nearest(target, there, 0.8)
-    return f"{target}: {what}; " + (
-        f"did you mean {near!r}?" if near else f"name a class or function of {project}"
-    )
+        name = nearest(parts[-1], {dotted.rpartition(".")[2] for dotted in there})
+        near = nearest(target, [dotted for dotted in there if dotted.rpartition(".")[2] == name], 0.0)
+    remedy = f"did you mean {near!r}?" if near else f"name a class or function of {project}"
+    return f"{target}: {what}; {remedy}"
 
 
 def _callables(project: str) -> list[str]:
