@@ -119,6 +119,19 @@ def test_keys_are_those_of_the_chosen_files(conf: Path) -> None:
     assert "Did you mean 'model.leaf.deep'?" in said
 
 
+@pytest.mark.parametrize(
+    "sweep", ["seed=1,2", "optimizer.lr=interval(0,1)", "seed=range(3)", "seed=choice(1,2)"]
+)
+def test_sweeps_beside_it_do_not_hide_the_answer(conf: Path, sweep: str) -> None:
+    with initialize_config_dir(str(conf), version_base="1.3"), pytest.raises(Exception) as caught:  # noqa: PT011
+        compose("train", ["experiment=good", "model.leaf.dep=1"])
+    assert isinstance(caught.value, Exception)
+    arguments = ["-m", "experiment=good,twice", sweep, "model.leaf.dep=1"]
+    said = explain(caught.value, arguments, conf, "train")
+    assert said is not None
+    assert "Did you mean 'model.leaf.deep'?" in said
+
+
 def test_a_wrong_primary_config_is_answered(conf: Path) -> None:
     said = answer(conf, [], name="trian")
     assert said is not None
