@@ -48,6 +48,10 @@ SHOPKIT = {
         "class Open(Base):\n"
         "    def __init__(self, **options: Any) -> None:\n"
         "        self.options = options\n"
+        "class Popping(Base):\n"
+        "    def __init__(self, **options: Any) -> None:\n"
+        "        self.depth = options.pop('depth')\n"
+        "        super().__init__(object(), **options)\n"
     ),
     "shopkit/data.py": (
         "from dataclasses import KW_ONLY, InitVar, dataclass, field\n"

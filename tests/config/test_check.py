@@ -89,7 +89,9 @@ def test_what_the_annotation_allows_is_accepted(shopkit: Path, given_values: dic
         ({"qqqq": 1}, ["model.qqqq=1", "It takes: hidden, activation"]),
     ],
 )
-def test_what_it_does_not_allow_is_named(shopkit: Path, given_values: dict[str, Any], parts: list[str]) -> None:
+def test_what_it_does_not_allow_is_named(
+    shopkit: Path, given_values: dict[str, Any], parts: list[str]
+) -> None:
     lines = problems({"model": {**PLAIN, **given_values}})
     assert len(lines) == 1
     for part in parts:
@@ -179,12 +181,15 @@ def test_paths_that_only_a_run_knows_are_left_alone(shopkit: Path) -> None:
 
 
 def test_the_configuration_stays_as_it_was(shopkit: Path) -> None:
-    cfg = OmegaConf.create({"size": 5, "model": {**PLAIN, "dropout": "${size}", "folder": "???"}})
+    OmegaConf.register_new_resolver("imgclf_test_count", lambda: 1.0, use_cache=True, replace=True)
+    values = {**PLAIN, "dropout": "${imgclf_test_count:}", "lr": "${size}", "folder": "???"}
+    cfg = OmegaConf.create({"size": 5, "model": values})
     OmegaConf.set_struct(cfg, True)
     before = OmegaConf.to_yaml(cfg)
     with pytest.raises(InputError):
         check(cfg, project="shopkit")
     assert OmegaConf.to_yaml(cfg) == before
+    assert not OmegaConf.get_cache(cfg)  # nor was a resolver's answer kept in it
     assert OmegaConf.is_struct(cfg)
 
 
@@ -281,6 +286,7 @@ def test_right_configurations_of_common_targets_raise_nothing(node: dict[str, An
         ({**TRAINER, "max_epochs": "ten"}, ["trainer.max_epochs=ten", "int or null"]),
         ({**TRAINER, "max_epochs": 10.0}, ["trainer.max_epochs=10.0", "Write 10"]),
         ({**TRAINER, "precision": "bf16-mixd"}, ["trainer.precision=bf16-mixd", "'bf16-mixed'"]),
+        ({**TRAINER, "precision": 16.0}, ["trainer.precision=16.0", "16-mixed"]),  # 16 it is, not 16.0
         ({**TRAINER, "precision": 8}, ["trainer.precision=8", "16-mixed"]),
         ({**TRAINER, "deterministic": "wran"}, ["trainer.deterministic=wran", "'warn'"]),
         ({**TRAINER, "default_root_dir": 5}, ["trainer.default_root_dir=5"]),

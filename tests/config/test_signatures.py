@@ -57,6 +57,7 @@ def test_equals_what_python_shows_after_importing_it(target: str) -> None:
             False,
         ),
         ("shopkit.nets.plain.Open", "", "", True),  # its **options go nowhere that can be seen
+        ("shopkit.nets.plain.Popping", "", "", True),  # takes some of them out before they go to the base
         ("shopkit.Base", "net num_classes lr label_smoothing compile", "net num_classes", False),  # by star
         ("shopkit.base.Base.from_file", "path strict", "path", False),
         ("shopkit.nets.plain.Plain.from_file", "path strict", "path", False),  # inherited
@@ -67,7 +68,9 @@ def test_equals_what_python_shows_after_importing_it(target: str) -> None:
         ("shopkit.data.Bare", "", "", False),
     ],
 )
-def test_of_a_projects_own_class(shopkit: Path, target: str, names: str, required: str, accepts_any: bool) -> None:
+def test_of_a_projects_own_class(
+    shopkit: Path, target: str, names: str, required: str, accepts_any: bool
+) -> None:
     found = signature(target, project="shopkit")
     assert found is not None
     assert found.keywords == names.split()

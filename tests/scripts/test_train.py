@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from conftest import Door
 
 SHORT = ("trainer.max_epochs=3", "data.batch_size=500")
