@@ -89,9 +89,7 @@ def test_what_the_annotation_allows_is_accepted(shopkit: Path, given_values: dic
         ({"qqqq": 1}, ["model.qqqq=1", "It takes: hidden, activation"]),
     ],
 )
-def test_what_it_does_not_allow_is_named(
-    shopkit: Path, given_values: dict[str, Any], parts: list[str]
-) -> None:
+def test_what_it_does_not_allow_is_named(shopkit: Path, given_values: dict[str, Any], parts: list[str]) -> None:
     lines = problems({"model": {**PLAIN, **given_values}})
     assert len(lines) == 1
     for part in parts:

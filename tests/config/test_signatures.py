@@ -68,9 +68,7 @@ def test_equals_what_python_shows_after_importing_it(target: str) -> None:
         ("shopkit.data.Bare", "", "", False),
     ],
 )
-def test_of_a_projects_own_class(
-    shopkit: Path, target: str, names: str, required: str, accepts_any: bool
-) -> None:
+def test_of_a_projects_own_class(shopkit: Path, target: str, names: str, required: str, accepts_any: bool) -> None:
     found = signature(target, project="shopkit")
     assert found is not None
     assert found.keywords == names.split()

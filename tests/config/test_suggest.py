@@ -119,9 +119,7 @@ def test_keys_are_those_of_the_chosen_files(conf: Path) -> None:
     assert "Did you mean 'model.leaf.deep'?" in said
 
 
-@pytest.mark.parametrize(
-    "sweep", ["seed=1,2", "optimizer.lr=interval(0,1)", "seed=range(3)", "seed=choice(1,2)"]
-)
+@pytest.mark.parametrize("sweep", ["seed=1,2", "optimizer.lr=interval(0,1)", "seed=range(3)", "seed=choice(1,2)"])
 def test_sweeps_beside_it_do_not_hide_the_answer(conf: Path, sweep: str) -> None:
     with initialize_config_dir(str(conf), version_base="1.3"), pytest.raises(Exception) as caught:  # noqa: PT011
         compose("train", ["experiment=good", "model.leaf.dep=1"])
@@ -175,9 +173,7 @@ KEYS = [
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(KEYS), at=st.integers(0, 30), letter=st.sampled_from("abdeinrstx_"))
-def test_any_slip_of_a_key_is_answered_with_that_key_named(
-    conf: Path, key: str, at: int, letter: str
-) -> None:
+def test_any_slip_of_a_key_is_answered_with_that_key_named(conf: Path, key: str, at: int, letter: str) -> None:
     at %= len(key)
     typed = key[:at] + letter + key[at:]
     assume(not typed.startswith("_"))

@@ -153,9 +153,7 @@ def expected(annotation: ast.AST | None, module: Module, depth: int = 0) -> Expe
     if found is None:
         return None
     if found.node is not None:
-        is_alias = (
-            isinstance(found.node, ast.Subscript | ast.BinOp | ast.Constant) and found.module is not None
-        )
+        is_alias = isinstance(found.node, ast.Subscript | ast.BinOp | ast.Constant) and found.module is not None
         return expected(found.node, found.module, depth + 1) if is_alias and found.module else None
     if found.dotted in _SCALARS:
         return Scalar(_SCALARS[found.dotted])

@@ -18,9 +18,7 @@ _UNKNOWN = object()
 _LONGEST_VALUE = 60  # letters of a value in a message
 
 
-def check(
-    cfg: DictConfig, supplied: Mapping[str, Collection[str]] | None = None, project: str = PROJECT
-) -> None:
+def check(cfg: DictConfig, supplied: Mapping[str, Collection[str]] | None = None, project: str = PROJECT) -> None:
     """Hold every node with a `_target_` against the parameters of that target; `cfg` stays as it is.
 
     supplied: dotted path of a node (`model`) -> names of arguments that the program gives itself, which may
@@ -161,9 +159,7 @@ def _unknown(found: Signature, prefix: str, name: str, value: Any, given: Mappin
     shown = "" if plain is _UNKNOWN else f"={_short(show(plain))}"
     near = nearest(name, [keyword for keyword in found.keywords if keyword not in given or keyword == name])
     near = near or nearest(name, found.keywords)
-    remedy = (
-        f"Did you mean '{prefix}{near}'?" if near else f"It takes: {', '.join(found.keywords) or 'nothing'}"
-    )
+    remedy = f"Did you mean '{prefix}{near}'?" if near else f"It takes: {', '.join(found.keywords) or 'nothing'}"
     return f"{prefix}{name}{shown}: {found.target} has no parameter {name!r}. {remedy}"
 
 

@@ -26,9 +26,7 @@ PROJECT = __name__.partition(".")[0]
 """Top-level package whose sources are ours: here a name that cannot be found is an error, not an unknown."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-_NO_CONSTRUCTOR = re.compile(
-    r"builtins\.object|abc\.ABC|(typing|typing_extensions)\.\w+|collections\.abc\.\w+"
-)
+_NO_CONSTRUCTOR = re.compile(r"builtins\.object|abc\.ABC|(typing|typing_extensions)\.\w+|collections\.abc\.\w+")
 _DEEPEST = 40  # re-exports in a row; more is a circle
 
 
@@ -382,9 +380,7 @@ def _passed_on(init: _Function) -> tuple[int, set[str]] | None:
     uses = [n for n in ast.walk(init) if isinstance(n, ast.Name) and n.id == kwarg]
     for call in (n for n in ast.walk(init) if isinstance(n, ast.Call)):
         func = call.func
-        is_base = (
-            isinstance(func, ast.Attribute) and func.attr == "__init__" and isinstance(func.value, ast.Call)
-        )
+        is_base = isinstance(func, ast.Attribute) and func.attr == "__init__" and isinstance(func.value, ast.Call)
         starred = [k.value for k in call.keywords if k.arg is None]
         if is_base and len(uses) == 1 and starred == uses:
             if any(isinstance(argument, ast.Starred) for argument in call.args):
@@ -478,12 +474,7 @@ def _made_at_run_time(target: str) -> bool:
         if module is not None:
             bound = module.bindings.get(parts[length], "absent")
             imported = isinstance(bound, ast.Import | ast.ImportFrom) and not find_module(target)
-            return (
-                "__getattr__" in module.bindings
-                or bound is None
-                or imported
-                or _unknown_base(module, parts[length])
-            )
+            return "__getattr__" in module.bindings or bound is None or imported or _unknown_base(module, parts[length])
     return False
 
 

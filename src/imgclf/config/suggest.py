@@ -50,11 +50,7 @@ def explain(error: Exception, overrides: list[str], config_dir: Path, config_nam
     config `config_name` (without .yaml). Hydra's global state is left as it was found.
     """
     tree = _Tree(Path(config_dir).absolute(), config_name.removesuffix(".yaml"), _without_flags(overrides))
-    if (
-        isinstance(error, ConfigCompositionException)
-        and not str(error)
-        and isinstance(error.__cause__, Exception)
-    ):
+    if isinstance(error, ConfigCompositionException) and not str(error) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override, error.message, tree)
@@ -112,9 +108,7 @@ class _Tree:
 
     def config(self, without: str, hydra: bool = False) -> DictConfig:
         """The configuration composed without the arguments for `without`; without all others if need be."""
-        kept = tuple(
-            t for t in self.overrides if t.partition("=")[0].lstrip("+~").partition("@")[0] != without
-        )
+        kept = tuple(t for t in self.overrides if t.partition("=")[0].lstrip("+~").partition("@")[0] != without)
         attempts = [
             kept,
             tuple(t for t in kept if t.partition("=")[0] in self.groups and "experiment" not in t),
@@ -272,9 +266,7 @@ def _missing_config(error: MissingConfigException, tree: _Tree) -> str:
     options = sorted(error.options or tree.groups.get(group, []))
     typed = tree.typed(group, choice)
     if typed is None and (files := tree.files_choosing(group, choice)):
-        head = (
-            f"{tree.folder / files[0]}: its defaults list takes '{group}: {choice}'; there is no such choice."
-        )
+        head = f"{tree.folder / files[0]}: its defaults list takes '{group}: {choice}'; there is no such choice."
     else:
         head = f"{typed or f'{group}={choice}'}: there is no such choice."
     if typed and choice != typed.partition("=")[2]:
@@ -439,9 +431,7 @@ def _twice(match: re.Match[str], error: Exception, tree: _Tree) -> str:
     files = [f for choice in tree.groups.get(group, []) for f in tree.files_choosing(group, choice)]
     chosen = [f for f in files if f != f"{tree.name}.yaml"]
     where = f"{tree.folder / chosen[0]}: " if chosen else ""
-    return (
-        f"{where}the group '{group}' is chosen twice.\nIn its defaults list write '- override /{group}: ...'"
-    )
+    return f"{where}the group '{group}' is chosen twice.\nIn its defaults list write '- override /{group}: ...'"
 
 
 _Answer = Callable[[re.Match[str], Exception, _Tree], str | None]
@@ -460,9 +450,7 @@ _ANSWERS: list[tuple[str, _Answer]] = [
     (r"Could not delete '([^']+)'\. No match", _nothing_to_delete),
     (
         r"Could not delete from config\. The value of '(.+?)' is (.+) and not (.+)\.",
-        lambda m, e, t: (
-            f"~{m[1]}={m[3]}: the value of '{m[1]}' is {m[2]}.\nTo remove it whatever its value: ~{m[1]}"
-        ),
+        lambda m, e, t: f"~{m[1]}={m[3]}: the value of '{m[1]}' is {m[2]}.\nTo remove it whatever its value: ~{m[1]}",
     ),
     (r"Ambiguous value for argument '(.+?)'\n", _ambiguous),
     (
@@ -471,21 +459,15 @@ _ANSWERS: list[tuple[str, _Answer]] = [
     ),
     (
         r"Sweeping over Hydra's configuration is not supported : '(.+)'",
-        lambda m, e, t: (
-            f"{m[1]}: keys of hydra cannot be swept.\nGive one value, or run the program several times"
-        ),
+        lambda m, e, t: f"{m[1]}: keys of hydra cannot be swept.\nGive one value, or run the program several times",
     ),
     (
         r"does not support sweep type : INTERVAL",
-        lambda m, e, t: (
-            "interval(...) has no points of its own.\nUse choice(...) or range(...), or another sweeper"
-        ),
+        lambda m, e, t: "interval(...) has no points of its own.\nUse choice(...) or range(...), or another sweeper",
     ),
     (
         r"You must specify '([^']+)'.*?Available options:\n?(.*)",
-        lambda m, e, t: (
-            f"{m[1]}: a choice must be given.\nWrite {m[1]}=<choice>. Choices: {_listed(m[2].split())}"
-        ),
+        lambda m, e, t: f"{m[1]}: a choice must be given.\nWrite {m[1]}=<choice>. Choices: {_listed(m[2].split())}",
     ),
     (r"Multiple values for ([^.]+)\. To override a value use 'override (.+?)'", _twice),
     (r"^(\S+) appears more than once in the final defaults list", _twice),
