@@ -24,7 +24,10 @@ def door(tmp_path: Path) -> Door:
     """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``."""
 
     def run(script: str, *arguments: str, expect: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR")}
+        # One thread: other processes of the test run would make two wait for each other, and numbers depend on it.
+        environment = {"OMP_NUM_THREADS": "1"} | {
+            k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR")
+        }
         done = subprocess.run(
             [sys.executable, str(ROOT / "scripts" / script), *arguments],
             cwd=tmp_path,

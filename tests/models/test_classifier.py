@@ -82,7 +82,7 @@ def test_totals_continue_from_a_snapshot() -> None:
     whole.update(torch.tensor(1.0), logits, labels)
     whole.update(torch.tensor(4.0), logits[:1], labels[:1])
     first.update(torch.tensor(1.0), logits, labels)
-    second.restore(first.snapshot())
+    second.restore(first.snapshot(), rank=0, world_size=1)
     second.update(torch.tensor(4.0), logits[:1], labels[:1])
     assert second.compute() == whole.compute() == {"loss": (3 * 1 + 4) / 4, "acc": 3 / 4}
 

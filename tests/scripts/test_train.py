@@ -95,14 +95,16 @@ RUN = ("trainer.max_epochs=8", "optimizer.momentum=0.9", "optimizer.lr=0.05", *S
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    command = [sys.executable, str(root / "scripts" / "train.py"), *RUN, f"hydra.run.dir={folder}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    process = start(root, *RUN, f"hydra.run.dir={folder}")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
     return folder
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(root / "scripts" / "train.py"), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for_row(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
@@ -153,8 +155,8 @@ def test_a_run_is_resumed_after_its_folder_was_moved(door: Door, tmp_path: Path)
 
 
 def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> None:
-    door("train.py", *SHORT, "hydra.run.dir=one", OMP_NUM_THREADS="1")
-    done = door("train.py", *SHORT, "trainer=ddp_cpu", "hydra.run.dir=two", OMP_NUM_THREADS="1")
+    door("train.py", *SHORT, "hydra.run.dir=one")
+    done = door("train.py", *SHORT, "trainer=ddp_cpu", "hydra.run.dir=two")
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert one.keys() == two.keys()
     for name, value in one.items():

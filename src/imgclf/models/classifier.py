@@ -149,5 +149,5 @@ class Classifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         sums = checkpoint.get("train_totals")
-        if sums is not None and self._trainer is not None and self.global_rank == 0:
-            self.stage_totals("train").restore(sums)
+        if sums is not None and self._trainer is not None:
+            self.stage_totals("train").restore(sums, self.global_rank, self.trainer.world_size)

@@ -40,14 +40,31 @@ class Totals(Metric):
         return {"loss": self.loss_sum / self.count, "acc": self.correct / self.count}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The sums over all processes, for a checkpoint in the middle of an epoch."""
-        with self.sync_context(should_sync=self._to_sync and torch.distributed.is_initialized()):
-            return {name: getattr(self, name).detach().clone().cpu() for name in self._defaults}
+        """The sums of each process, (processes,) each, for a checkpoint in the middle of an epoch; all must call it."""
+        mine = torch.stack([self.loss_sum.double(), self.correct.double(), self.count.double()])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather(parts, mine)
+        else:
+            parts = [mine]
+        loss_sum, correct, count = torch.stack(parts, dim=1).cpu()
+        return {"loss_sum": loss_sum, "correct": correct, "count": count}
 
-    def restore(self, sums: dict[str, Tensor]) -> None:
-        """Continue from a ``snapshot``; call it in one process only, since it holds the sums of all."""
-        for name in self._defaults:
-            setattr(self, name, sums[name].to(self.device))
+    def restore(self, sums: dict[str, Tensor], rank: int, world_size: int) -> None:
+        """Continue from a ``snapshot``.
+
+        Args:
+            sums: of each process of the run that was stopped.
+            rank: this process, from 0. It takes its own sums, or, where the number of processes has changed, the
+                first takes those of all.
+            world_size: number of processes now.
+        """
+        for name, parts in sums.items():
+            if len(parts) == world_size:
+                mine = parts[rank]
+            else:
+                mine = parts.sum() if rank == 0 else torch.zeros(())
+            setattr(self, name, mine.to(device=self.device, dtype=self._defaults[name].dtype))
         # Otherwise torchmetrics takes a restored metric for one that has seen nothing, and warns.
         self._update_count = 1
         self._computed = None
