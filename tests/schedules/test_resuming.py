@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from imgclf.schedules.callback import Cosine, Factor, Polynomial, Schedule
 
@@ -36,7 +38,9 @@ class SaveAt(pl.Callback):
             trainer.save_checkpoint(self.path)
             self.steps = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.save(trainer, "batch", batch_idx)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -85,6 +89,51 @@ def test_a_run_resumed_between_two_steps_keeps_its_rate(fit: Fit, tmp_path: Path
     assert resumed.recorder.epoch_rates == {epoch: whole.recorder.epoch_rates[epoch] for epoch in (1, 2, 3)}
 
 
+class CrashAt(pl.Callback):
+    """Fails within a step of epoch 1, and leaves a checkpoint."""
+
+    def __init__(self, path: Path, batch_idx: int) -> None:
+        self.path = path
+        self.batch_idx = batch_idx
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: torch.Tensor) -> None:
+        if (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx) == (1, self.batch_idx):
+            raise RuntimeError("crash")
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("new_schedule", SCHEDULES, ids=["by epoch", "by batch", "without an end"])
+@pytest.mark.parametrize("batch_idx", [0, 2, 4])
+def test_a_crashed_run_goes_on_where_it_stopped(
+    fit: Fit, tmp_path: Path, new_schedule: Callable[[], Schedule], batch_idx: int
+) -> None:
+    whole = fit(new_schedule(), max_epochs=EPOCHS)
+    crash = CrashAt(tmp_path / "crash.ckpt", batch_idx)
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(new_schedule(), crash, max_epochs=EPOCHS)
+    resumed = fit(new_schedule(), ckpt_path=crash.path, max_epochs=EPOCHS)
+    assert resumed.recorder.rates == whole.recorder.rates[5 + batch_idx :]
+    assert resumed.recorder.epoch_rates == {epoch: whole.recorder.epoch_rates[epoch] for epoch in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("interval", ["epoch", "batch"])
+def test_a_resumed_run_continues_the_logged_rates(fit: Fit, tmp_path: Path, interval: Any) -> None:
+    def train(log: Path, *callbacks: pl.Callback, **settings: Any) -> list[tuple[int, float]]:
+        schedule = Factor(factor=0.8, min_fraction=0, interval=interval)
+        logger = TensorBoardLogger(log, name="", version="")
+        fit(schedule, *callbacks, logger=logger, log_every_n_steps=3, max_epochs=EPOCHS, **settings)
+        events = EventAccumulator(str(log))
+        events.Reload()
+        return [(event.step, event.value) for event in events.Scalars("lr")]
+
+    save = SaveAt(tmp_path / "at.ckpt", "batch", 2)
+    whole = train(tmp_path / "whole", save)
+    resumed = train(tmp_path / "resumed", ckpt_path=save.path)
+    assert resumed == [(step, rate) for step, rate in whole if step >= save.steps]
+
+
 def test_a_longer_run_resumed_from_a_finished_one_stretches_the_schedule(fit: Fit, tmp_path: Path) -> None:
     save = SaveAt(tmp_path / "at.ckpt", "epoch", None)
     fit(Polynomial(power=1), save, max_epochs=2)
@@ -97,7 +146,10 @@ def test_a_checkpoint_made_without_a_schedule_gives_the_initial_rates(fit: Fit, 
     save = SaveAt(tmp_path / "at.ckpt", "epoch", None)
     fit(save, max_epochs=2)
     resumed = fit(Factor(factor=0.5, min_fraction=0), ckpt_path=save.path, max_epochs=4)
-    assert resumed.recorder.rates == [pytest.approx([0.1 / 4, 0.02 / 4])] * 5 + [pytest.approx([0.1 / 8, 0.02 / 8])] * 5
+    assert (
+        resumed.recorder.rates
+        == [pytest.approx([0.1 / 4, 0.02 / 4])] * 5 + [pytest.approx([0.1 / 8, 0.02 / 8])] * 5
+    )
 
 
 def test_a_schedule_adds_no_state_to_the_checkpoint(fit: Fit, tmp_path: Path) -> None:

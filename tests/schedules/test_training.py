@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from imgclf.errors import InputError
 from imgclf.schedules.callback import Constant, Cosine, Factor, MultiStep, Polynomial, Schedule, Step
@@ -40,7 +40,9 @@ def test_the_chapters_cosine_after_a_warm_up(fit: Fit, tiny_net: NewNet) -> None
     net = tiny_net(weight=0.3)
     fitted = fit(schedule, net=net, max_epochs=20, limit_train_batches=1)
     rates = fitted.rates
-    assert [rates[epoch] for epoch in (0, 1, 4, 5, 10, 15)] == pytest.approx([0, 0.06, 0.24, 0.3, 0.2275, 0.0825])
+    assert [rates[epoch] for epoch in (0, 1, 4, 5, 10, 15)] == pytest.approx(
+        [0, 0.06, 0.24, 0.3, 0.2275, 0.0825]
+    )
 
 
 @pytest.mark.parametrize("interval", ["epoch", "batch"])
@@ -71,6 +73,7 @@ def test_the_rate_of_an_epochs_first_batch_can_be_read_at_its_end(fit: Fit) -> N
     [
         ("epoch", {"max_epochs": 4}, 4),
         ("epoch", {"max_steps": 12}, 3),  # 5 steps an epoch: the third is cut short
+        ("epoch", {"max_steps": 4, "accumulate_grad_batches": 2}, 2),  # 3 steps an epoch
         ("epoch", {"max_epochs": 4, "max_steps": 7}, 2),
         ("epoch", {"max_epochs": 2, "max_steps": 700}, 2),
         ("batch", {"max_epochs": 3}, 15),
@@ -93,11 +96,31 @@ class Endless(IterableDataset[torch.Tensor]):
             yield torch.zeros(3)
 
 
+class Unreadable(Dataset[torch.Tensor]):
+    """Shows that a run was refused before any data were read."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        raise AssertionError("the data were read")
+
+
 @pytest.mark.parametrize("interval", ["epoch", "batch"])
 def test_a_run_without_an_end_is_refused_where_the_schedule_needs_one(fit: Fit, interval: Any) -> None:
-    for schedule in (Cosine(final_fraction=0.1, interval=interval), Polynomial(power=2, interval=interval)):
+    schedules = [
+        Cosine(final_fraction=0.1, interval=interval),
+        Polynomial(power=2, interval=interval, warmup_updates=3),
+    ]
+    for schedule in schedules:
         with pytest.raises(InputError, match=r"schedule\.max_updates=null.*set schedule\.max_updates"):
-            fit(schedule, max_epochs=-1)
+            fit(
+                schedule,
+                max_epochs=-1,
+                loader=DataLoader(Unreadable()),
+                validate=True,
+                num_sanity_val_steps=1,
+            )
     fit(Cosine(final_fraction=0.1, max_updates=2, interval=interval), max_epochs=-1, max_steps=3)
 
 
@@ -116,7 +139,7 @@ def test_epochs_of_unknown_length_have_no_known_number_of_steps(fit: Fit) -> Non
             Cosine(final_fraction=0.0, max_updates=4),
             ["2 epochs", "max_updates=4", "0.854 of the initial rate"],
         ),
-        (MultiStep(milestones=[1, 2, 30], factor=0.5), ["2 epochs", "2, 30", "[1, 2, 30]"]),
+        (MultiStep(milestones=[1, 2, 30], factor=0.5), ["2 epochs", "comes to 2, 30 of", "[1, 2, 30]"]),
         (Constant(warmup_updates=2), ["2 epochs", "warmup_updates=2"]),
         (Cosine(final_fraction=0.1, warmup_updates=3), ["2 epochs", "warmup_updates=3"]),
         (Polynomial(power=1, interval="batch", max_updates=11), ["10 optimizer steps", "max_updates=11"]),
@@ -149,7 +172,9 @@ def test_a_schedule_beyond_the_end_of_the_run_gets_one_warning_with_the_numbers(
     ],
     ids=lambda schedule: type(schedule).__name__,
 )
-def test_a_schedule_that_fits_gets_no_warning(fit: Fit, schedule: Schedule, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_schedule_that_fits_gets_no_warning(
+    fit: Fit, schedule: Schedule, caplog: pytest.LogCaptureFixture
+) -> None:
     fit(schedule, max_epochs=2)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -183,10 +208,11 @@ def test_a_rate_held_in_a_tensor_is_changed_in_place(fit: Fit, tiny_net: NewNet)
 
 
 def test_a_schedule_can_serve_a_second_training(fit: Fit) -> None:
-    schedule = Cosine(final_fraction=0.1, warmup_updates=1)
-    first, second = (fit(schedule, max_epochs=3), fit(schedule, max_epochs=3))
-    assert first.recorder.rates == second.recorder.rates
-    assert first.recorder.epoch_rates == second.recorder.epoch_rates
+    schedule = Factor(factor=0.5, min_fraction=0, warmup_updates=2, warmup_start=0.5)
+    # the second begins with the very update that the first ended with
+    assert fit(schedule, max_epochs=1).rates == fit(schedule, max_epochs=1).rates == [0.05] * 5
+    fitted = fit(schedule, max_epochs=3)
+    assert fitted.recorder.epoch_rates == pytest.approx({0: 0.05, 1: 0.075, 2: 0.1})
 
 
 def fit_logged(fit: Fit, folder: Path, *callbacks: pl.Callback, **settings: Any) -> dict[str, Any]:
@@ -202,7 +228,7 @@ def points(*pairs: tuple[int, float]) -> list[Any]:
 
 
 def test_by_epoch_the_rate_is_logged_once_an_epoch(fit: Fit, tiny_net: NewNet, tmp_path: Path) -> None:
-    net = tiny_net(weight=0.1)
+    net = tiny_net(weight=0.1, bias=0.1)
     scalars = fit_logged(fit, tmp_path, Factor(factor=0.5, min_fraction=0), net=net, max_epochs=3)
     assert scalars["lr"] == points((0, 0.1), (5, 0.05), (10, 0.025))
     assert not [tag for tag in scalars if tag.startswith("lr/")]

@@ -50,7 +50,9 @@ class Schedule(pl.Callback, ABC):
     (manual optimisation, a second schedule, no end where the schedule needs one).
     """
 
-    def __init__(self, *, interval: Interval = "epoch", warmup_updates: int = 0, warmup_start: float = 0.0) -> None:
+    def __init__(
+        self, *, interval: Interval = "epoch", warmup_updates: int = 0, warmup_start: float = 0.0
+    ) -> None:
         if interval not in ("epoch", "batch"):
             raise InputError(f'schedule.interval={interval!r}: what an update is; give "epoch" or "batch"')
         self.interval: Interval = interval
@@ -59,8 +61,8 @@ class Schedule(pl.Callback, ABC):
         self.rates: tuple[float, ...] = ()
         self.epoch_rate = math.nan
         self._total_updates: int | None = None
-        # The (epoch, update) that `rates` were set for: spares the work on batches where nothing changes.
-        self._in_force: tuple[int, int] | None = None
+        # The update that `rates` were set for: spares the work on batches where nothing changes.
+        self._update_in_force: int | None = None
 
     def curve(self, update: int, total_updates: int | None) -> float:
         """Rate at `update` (>= 0) as a fraction of the initial rate, warm-up included; needs no Trainer.
@@ -105,20 +107,19 @@ class Schedule(pl.Callback, ABC):
                 "; ".join(overruns),
             )
         self.rates = tuple(float(group["lr"]) for group in _groups(trainer))
-        self._in_force = None
-        # Already here, because a run resumed from the end of an epoch ends that epoch again without a batch.
+        self._update_in_force = None
+        # Already here, because a run resumed in an epoch, or at its very end, does not see its first batch.
         self._keep_epoch_rate(trainer)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        epoch = trainer.current_epoch
-        update = epoch if self.interval == "epoch" else trainer.global_step
-        if self._in_force == (epoch, update):
-            return
-        if self._in_force is None or self._in_force[0] != epoch:
+        if batch_idx == 0:
             self._keep_epoch_rate(trainer)
-        self._in_force = (epoch, update)
+        update = trainer.current_epoch if self.interval == "epoch" else trainer.global_step
+        if update == self._update_in_force:
+            return
+        self._update_in_force = update
         scale = self.curve(update, self._total_updates)
         self.rates = tuple(_set_rate(group, scale) for group in _groups(trainer))
         if trainer.is_global_zero and self._is_time_to_log(trainer, batch_idx):
