@@ -40,9 +40,7 @@ class TinyNet(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         parameters = dict(self.linear.named_parameters())
-        groups = [
-            {"params": [parameters[name]], "lr": rate, "name": name} for name, rate in self.groups.items()
-        ]
+        groups = [{"params": [parameters[name]], "lr": rate, "name": name} for name, rate in self.groups.items()]
         return torch.optim.SGD(groups, momentum=0.9)
 
 

@@ -38,9 +38,7 @@ class SaveAt(pl.Callback):
             trainer.save_checkpoint(self.path)
             self.steps = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.save(trainer, "batch", batch_idx)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -146,10 +144,7 @@ def test_a_checkpoint_made_without_a_schedule_gives_the_initial_rates(fit: Fit, 
     save = SaveAt(tmp_path / "at.ckpt", "epoch", None)
     fit(save, max_epochs=2)
     resumed = fit(Factor(factor=0.5, min_fraction=0), ckpt_path=save.path, max_epochs=4)
-    assert (
-        resumed.recorder.rates
-        == [pytest.approx([0.1 / 4, 0.02 / 4])] * 5 + [pytest.approx([0.1 / 8, 0.02 / 8])] * 5
-    )
+    assert resumed.recorder.rates == [pytest.approx([0.1 / 4, 0.02 / 4])] * 5 + [pytest.approx([0.1 / 8, 0.02 / 8])] * 5
 
 
 def test_a_schedule_adds_no_state_to_the_checkpoint(fit: Fit, tmp_path: Path) -> None:

@@ -40,9 +40,7 @@ def test_the_chapters_cosine_after_a_warm_up(fit: Fit, tiny_net: NewNet) -> None
     net = tiny_net(weight=0.3)
     fitted = fit(schedule, net=net, max_epochs=20, limit_train_batches=1)
     rates = fitted.rates
-    assert [rates[epoch] for epoch in (0, 1, 4, 5, 10, 15)] == pytest.approx(
-        [0, 0.06, 0.24, 0.3, 0.2275, 0.0825]
-    )
+    assert [rates[epoch] for epoch in (0, 1, 4, 5, 10, 15)] == pytest.approx([0, 0.06, 0.24, 0.3, 0.2275, 0.0825])
 
 
 @pytest.mark.parametrize("interval", ["epoch", "batch"])
@@ -172,9 +170,7 @@ def test_a_schedule_beyond_the_end_of_the_run_gets_one_warning_with_the_numbers(
     ],
     ids=lambda schedule: type(schedule).__name__,
 )
-def test_a_schedule_that_fits_gets_no_warning(
-    fit: Fit, schedule: Schedule, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_schedule_that_fits_gets_no_warning(fit: Fit, schedule: Schedule, caplog: pytest.LogCaptureFixture) -> None:
     fit(schedule, max_epochs=2)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

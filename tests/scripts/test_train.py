@@ -276,6 +276,13 @@ def test_a_finished_run_is_not_resumed_by_mistake(door: Door) -> None:
     assert "nothing is left to resume" in door("train.py", "resume=run", expect=2).stderr
 
 
+def test_a_resumed_run_stays_the_run_it_was(door: Door) -> None:
+    door("train.py", *SHORT, "trainer.max_epochs=1", "hydra.run.dir=run")
+    done = door("train.py", "resume=run", "trainer.max_epochs=2", "optimizer.lr=0.3", expect=2)
+    assert "but optimizer was changed" in done.stderr
+    door("train.py", "resume=run", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
+
+
 def test_help_is_for_people_and_nothing_heavy_is_loaded_for_it(root: Path, tmp_path: Path) -> None:
     program = (
         "import runpy, sys\n"

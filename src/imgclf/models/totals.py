@@ -60,11 +60,9 @@ class Totals(Metric):
             world_size: number of processes now.
         """
         for name, parts in sums.items():
-            if len(parts) == world_size:
-                mine = parts[rank]
-            else:
-                mine = parts.sum() if rank == 0 else torch.zeros(())
-            setattr(self, name, mine.to(device=self.device, dtype=self._defaults[name].dtype))
+            of_all = parts.sum() if rank == 0 else torch.zeros(())
+            mine = parts[rank] if len(parts) == world_size else of_all
+            setattr(self, name, mine.to(getattr(self, name)))
         # Otherwise torchmetrics takes a restored metric for one that has seen nothing, and warns.
         self._update_count = 1
         self._computed = None

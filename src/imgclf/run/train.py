@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf.callbacks.checkpoints import BestAndLast
@@ -37,6 +37,7 @@ def train(config: DictConfig) -> int:
     resuming = "resume" in config
     if resuming:
         _refuse_a_finished_run(folder, config)
+        _refuse_another_run(folder, config)
     else:
         folder.claim()
     folder.write_config(frozen(config))
@@ -132,6 +133,18 @@ def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
             f"{folder.path} is finished after {metrics['epochs']} epochs, nothing is left to resume; "
             "to train it further add trainer.max_epochs=MORE"
         )
+
+
+def _refuse_another_run(folder: RunFolder, config: DictConfig) -> None:
+    """What decides the numbers stays; how long and where to train, what to log and when to save may change."""
+    before, now = thawed(folder), OmegaConf.to_container(config, resolve=True)
+    assert isinstance(now, dict)
+    for key in ("seed", "data", "model", "optimizer", "schedule"):
+        if OmegaConf.to_container(before, resolve=True)[key] != now[key]:  # type: ignore[index,call-overload]
+            raise InputError(
+                f"resume={folder.path} continues the run as it was configured, but {key} was changed: leave that out, "
+                "or start a new run"
+            )
 
 
 def _describe(model: LightningModule, data: ImageData, trainer: Trainer, folder: RunFolder) -> None:

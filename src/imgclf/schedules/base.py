@@ -50,9 +50,7 @@ class Schedule(pl.Callback, ABC):
     (manual optimisation, a second schedule, no end where the schedule needs one).
     """
 
-    def __init__(
-        self, *, interval: Interval = "epoch", warmup_updates: int = 0, warmup_start: float = 0.0
-    ) -> None:
+    def __init__(self, *, interval: Interval = "epoch", warmup_updates: int = 0, warmup_start: float = 0.0) -> None:
         if interval not in ("epoch", "batch"):
             raise InputError(f'schedule.interval={interval!r}: what an update is; give "epoch" or "batch"')
         self.interval: Interval = interval

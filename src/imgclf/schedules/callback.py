@@ -148,9 +148,7 @@ class _DecayToAnEnd(Schedule, ABC):
         words = super().overruns(total_updates)
         if total_updates is not None and self.max_updates is not None and self.max_updates > total_updates:
             last = self.curve(total_updates - 1, total_updates)
-            words.append(
-                f"the decay (schedule.max_updates={self.max_updates}) stops at {last:.3g} of the initial rate"
-            )
+            words.append(f"the decay (schedule.max_updates={self.max_updates}) stops at {last:.3g} of the initial rate")
         return words
 
 
@@ -176,9 +174,7 @@ class Cosine(_DecayToAnEnd):
             warmup_updates=warmup_updates,
             warmup_start=warmup_start,
         )
-        self.final_fraction = fraction(
-            "final_fraction", final_fraction, "the final rate over the initial one"
-        )
+        self.final_fraction = fraction("final_fraction", final_fraction, "the final rate over the initial one")
 
     def decay(self, update: int, total_updates: int | None) -> float:
         return curves.cosine(
