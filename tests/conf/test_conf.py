@@ -66,7 +66,8 @@ def test_optimizers(composed: type, optimizer: str) -> None:
 
 @pytest.mark.parametrize("model", choices("model"))
 def test_models(composed: type, model: str) -> None:
-    assert 0 <= train_two_batches(composed(f"model={model}", "data.batch_size=8"))["test/acc"] <= 1
+    config = composed(f"model={model}", "data.batch_size=8", "data.eval_batch_size=8")
+    assert 0 <= train_two_batches(config)["test/acc"] <= 1
 
 
 @pytest.mark.parametrize("data", choices("data"))

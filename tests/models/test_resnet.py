@@ -1,0 +1,148 @@
+"""ResNet-18."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from imgclf.errors import InputError
+from imgclf.models.resnet import Residual, ResNet18
+
+
+def resnet(**changes: Any) -> ResNet18:
+    return ResNet18(**{"in_channels": 3, "image_size": 16, "num_classes": 4} | changes)
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def shapes(net: nn.Module, images: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """Shape of one image after each named part."""
+    after = {}
+    for name, part in net.eval().named_children():
+        images = part(images)
+        after[name] = tuple(images.shape[1:])
+    return after
+
+
+def test_parameters_by_stage() -> None:
+    parts = {name: parameters(part) for name, part in resnet(num_classes=10).net.named_children()}
+    assert parts == {
+        "stem": 3 * 64 * 9 + 2 * 64,
+        "stage1": 4 * (64 * 64 * 9 + 2 * 64),
+        "stage2": 64 * 128 * 9 + 3 * 128 * 128 * 9 + 4 * 2 * 128 + 64 * 128,
+        "stage3": 128 * 256 * 9 + 3 * 256 * 256 * 9 + 4 * 2 * 256 + 128 * 256,
+        "stage4": 256 * 512 * 9 + 3 * 512 * 512 * 9 + 4 * 2 * 512 + 256 * 512,
+        "pool": 0,
+        "linear": 512 * 10 + 10,
+    }
+    assert sum(parts.values()) == 11_172_170
+    assert parameters(resnet(num_classes=10, stem="imagenet")) == 11_172_170 + 3 * 64 * (49 - 9)
+
+
+@pytest.mark.parametrize(
+    ("stem", "size", "sides"),
+    [("small", 32, (32, 32, 16, 8, 4)), ("imagenet", 96, (24, 24, 12, 6, 3)), ("small", 28, (28, 28, 14, 7, 4))],
+)
+def test_shape_after_each_stage(stem: str, size: int, sides: tuple[int, ...]) -> None:
+    model = resnet(stem=stem, image_size=size, num_classes=10)
+    widths = {"stem": 64, "stage1": 64, "stage2": 128, "stage3": 256, "stage4": 512}
+    expected = {name: (c, side, side) for (name, c), side in zip(widths.items(), sides, strict=True)}
+    assert shapes(model.net, torch.rand(1, 3, size, size)) == expected | {"pool": (512,), "linear": (10,)}
+
+
+@pytest.mark.parametrize("stem", ["small", "imagenet"])
+@pytest.mark.parametrize(("channels", "size", "classes"), [(1, 1, 2), (3, 17, 10), (4, 28, 7)])
+def test_images_of_any_size_become_one_logit_a_class(stem: str, channels: int, size: int, classes: int) -> None:
+    model = resnet(stem=stem, in_channels=channels, image_size=size, num_classes=classes)
+    assert model(torch.rand(2, channels, size, size)).shape == (2, classes)
+
+
+def test_a_block_whose_convolutions_are_zero_passes_its_input_through_the_relu() -> None:
+    block = Residual(3, 3)
+    for layer in block.residual:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.zeros_(layer.weight)
+    x = torch.randn(2, 3, 5, 5)
+    assert torch.equal(block(x), F.relu(x))
+
+
+def test_a_halving_block_whose_convolutions_are_zero_is_its_1x1_shortcut() -> None:
+    block = Residual(2, 3, stride=2)
+    for layer in block.residual:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.zeros_(layer.weight)
+    x = torch.randn(2, 2, 5, 5)
+    mixed = torch.einsum("oi,nihw->nohw", block.shortcut.weight[:, :, 0, 0], x[:, :, ::2, ::2])
+    torch.testing.assert_close(block(x), F.relu(mixed))
+
+
+def test_a_shortcut_is_there_only_where_the_shape_changes() -> None:
+    blocks = [m for m in resnet().modules() if isinstance(m, Residual)]
+    assert [isinstance(b.shortcut, nn.Conv2d) for b in blocks] == [False, False, True, False, True, False, True, False]
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for stem in ("small", "imagenet"):
+        model = resnet(stem=stem, image_size=32)
+        model.training_step((torch.rand(4, 3, 32, 32), torch.arange(4)), 0).backward()
+        for name, p in model.named_parameters():
+            assert p.grad is not None and p.grad.abs().sum() > 0, name  # noqa: PT018
+
+
+def test_a_batch_can_be_learnt_by_heart() -> None:
+    torch.manual_seed(0)
+    model = resnet(image_size=8)
+    batch = (torch.randn(8, 3, 8, 8), torch.arange(8) % 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = model.training_step(batch, 0)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_xavier_weights_keep_to_their_bound() -> None:
+    for layer in resnet(init="xavier").modules():
+        if isinstance(layer, nn.Conv2d):
+            out_channels, in_channels, height, width = layer.weight.shape
+            bound = (6 / ((in_channels + out_channels) * height * width)) ** 0.5
+            assert 0.5 * bound < layer.weight.abs().max() <= bound
+            assert layer.bias is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stem": "tiny"}, "model.stem must be small or imagenet, got 'tiny'"),
+        ({"init": "zeros"}, "model.init must be xavier or default, got 'zeros'"),
+    ],
+)
+def test_nonsense_is_refused_with_key_and_value(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resnet(**change)
+
+
+def test_a_checkpoint_opens_with_nothing_else_at_hand_and_without_pickled_objects(tmp_path: Path) -> None:
+    import pytorch_lightning as pl
+
+    model = resnet(stem="imagenet", label_smoothing=0.1, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, max_epochs=0, accelerator="cpu")
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "net.ckpt")
+    assert torch.load(tmp_path / "net.ckpt", weights_only=True)["hyper_parameters"] == {
+        "in_channels": 3,
+        "image_size": 16,
+        "num_classes": 4,
+        "stem": "imagenet",
+        "init": "xavier",
+        "label_smoothing": 0.1,
+    }
+    again = ResNet18.load_from_checkpoint(tmp_path / "net.ckpt", weights_only=True)
+    x = torch.rand(2, 3, 16, 16)
+    assert torch.equal(again.eval()(x), model.eval()(x))
