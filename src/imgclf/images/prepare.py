@@ -162,7 +162,7 @@ def _place_lists(archive: Path, folder: Path, stage: Path) -> None:
 def _place_images(
     archive: Path | None, folder: Path, stage: Path, part: str, ids: Int64Array | None, listed_in: str
 ) -> None:
-    """Unpack `<part>.7z`, out of the zip or lying in `folder`, compare it with its list, and put it in place."""
+    """Unpack `<part>.7z`, out of the zip or lying in `folder`, compare it with its list and place it."""
     if (folder / part).exists():
         return
     packed = folder / f"{part}.7z"
