@@ -25,4 +25,5 @@ if __name__ == "__main__":
     try:
         main()
     except InputError as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -28,8 +28,8 @@ def split_by_class(
     share = max(int(np.floor(smallest * valid_ratio)), 1)
     if share >= smallest:
         raise InputError(
-            f"class {classes[sizes.argmin()]} has {smallest} image(s), of which {share} would be set aside for validation "
-            "and none be left to train on; add images or leave the class out."
+            f"class {classes[sizes.argmin()]} has {smallest} image(s), of which {share} would be set aside "
+            "for validation and none be left to train on; add images or leave the class out."
         )
     valid = np.concatenate(
         [generator.choice(np.flatnonzero(labels == label), share, replace=False) for label in classes]
