@@ -1,13 +1,14 @@
 """Folders of PNGs: listed in numeric order, decoded exactly, and nothing bad is skipped."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from imgclf.errors import InputError
-from imgclf.images.png_folder import decode_png_folder, list_png_folder
+from imgclf.images.png_folder import decode_png, decode_png_folder, list_png_folder
 
 
 def as_pillow_reads(data: bytes) -> np.ndarray:
@@ -44,7 +45,8 @@ def test_another_size_is_a_parameter(tmp_path, png_bytes):
 
 def with_wrong_bits(data: bytes) -> bytes:
     """A 16-bit RGB image: the header says so, and that is where it is refused."""
-    return data[:24] + b"\x10" + data[25:]
+    header = data[12:24] + b"\x10" + data[25:29]
+    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +64,7 @@ def with_wrong_bits(data: bytes) -> bytes:
         (lambda png: png(5, mode="1"), "is 1-bit grey"),
         (lambda png: png(5, size=64), "is 64x64 pixels"),
         (lambda png: with_wrong_bits(png(5)), "is 16-bit RGB"),
-        (lambda png: png(5)[:200] + bytes(900) + png(5)[1100:], ""),
-        (lambda png: png(5)[:41] + b"\0\0" + png(5)[43:], ""),
+        (lambda png: png(5)[:200] + bytes(900) + png(5)[1100:], "is damaged"),
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
@@ -72,6 +73,15 @@ def test_one_bad_image_stops_it_by_name(tmp_path, png_folder, png_bytes, bad, me
     (folder / "7.png").write_bytes(bad(png_bytes))
     with pytest.raises(InputError, match=rf"32x32 pixels, but\n  7\.png: .*{message}"):
         decode(folder, tmp_path / "a.npy", workers=workers)
+
+
+def test_no_single_wrong_bit_goes_unnoticed(png_bytes):
+    good = png_bytes(1)
+    for position in range(0, len(good), 7):
+        data = bytearray(good)
+        data[position] ^= 1
+        with pytest.raises(ValueError, match=r"PNG|cut short|damaged"):
+            decode_png(bytes(data), 32)
 
 
 def test_several_bad_images_are_all_named(tmp_path, png_folder):

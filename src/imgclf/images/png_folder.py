@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import re
 import sys
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -33,7 +34,6 @@ _QUEUED_TASKS = (
 )
 _SHOWN = 10  # bad files named in an error; the search stops at the first task that reaches it
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
 
@@ -176,8 +176,9 @@ def decode_png(data: bytes, size: int) -> bytes:
     """
     if not data.startswith(_PNG_SIGNATURE):
         raise ValueError("is not a PNG file")
-    if len(data) < 33 or _PNG_END not in data:
-        raise ValueError("is cut short")
+    _check_chunks(data)
+    if data[12:16] != b"IHDR":
+        raise ValueError("is no PNG file (it has no header)")
     # The header's fields lie at fixed places; Pillow would convert some kinds without saying so.
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     bits, colour = data[24], data[25]
@@ -187,6 +188,22 @@ def decode_png(data: bytes, size: int) -> bytes:
         raise ValueError(f"is {bits}-bit {_COLOUR_TYPES.get(colour, 'of unknown colour')}")
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return image.tobytes()
+
+
+def _check_chunks(data: bytes) -> None:
+    """Raise ValueError unless all chunks are there and right; Pillow itself lets some wrong bits pass."""
+    position = len(_PNG_SIGNATURE)
+    while True:
+        end = (
+            position + 12 + int.from_bytes(data[position : position + 4], "big")
+        )  # length, type, ..., checksum
+        if end > len(data):
+            raise ValueError("is cut short")
+        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise ValueError("is damaged (wrong checksum)")
+        if data[position + 4 : position + 8] == b"IEND":
+            return
+        position = end
 
 
 def _cores() -> int:
