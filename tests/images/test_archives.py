@@ -39,9 +39,7 @@ def test_every_member_comes_out_with_its_bytes(tmp_path, seven_zip):
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["../../1.png", "/rain/1.png", "train/../../", "C:\\ain/1.png", "..\\../1.png"]
-)
+@pytest.mark.parametrize("name", ["../../1.png", "/rain/1.png", "train/../../", "C:\\ain/1.png", "..\\../1.png"])
 def test_a_member_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     archive = tmp_path / "a.7z"
     with py7zr.SevenZipFile(archive, "w") as packed:
@@ -126,9 +124,7 @@ def test_a_7z_with_a_wrong_byte_anywhere_is_refused_or_harmless(tmp_path, seven_
     assert refused > 0.9 * len(places)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", b"PK\x03\x04" + bytes(100), b"7z\xbc\xaf\x27\x1c" + bytes(100)]
-)
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04" + bytes(100), b"7z\xbc\xaf\x27\x1c" + bytes(100)])
 def test_a_file_that_is_no_archive_is_refused(tmp_path, data):
     for name, read in (("a.7z", lambda a: extract(a, tmp_path / "out")), ("a.zip", zip_members)):
         (tmp_path / name).write_bytes(data)

@@ -119,9 +119,7 @@ def test_shape_range_and_repeatability(augmentation, n):
         assert torch.equal(augmentation(images), result)  # None means the global generator
 
 
-@pytest.mark.parametrize(
-    "augmentation", [ChapterAugmentation(), PadCropFlip(), PadCropFlip(mode="replicate")]
-)
+@pytest.mark.parametrize("augmentation", [ChapterAugmentation(), PadCropFlip(), PadCropFlip(mode="replicate")])
 def test_it_may_come_before_or_after_normalisation(augmentation):
     images, mean, std = noise(20), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     before = to_float(augmentation(images, seeded()), mean, std)
@@ -163,9 +161,7 @@ def test_pad_crop_flip_takes_windows_of_the_padded_image(mode):
         ]
     }
     results = PadCropFlip(4, 0.5, mode)(image.expand(4000, 3, 32, 32), seeded())
-    found = np.array(
-        [windows[bytes(result.contiguous().numpy())] for result in results]
-    )  # a KeyError is a failure
+    found = np.array([windows[bytes(result.contiguous().numpy())] for result in results])  # a KeyError is a failure
     assert len(np.unique(found, axis=0)) == 162  # every place, mirrored and not
     for column in (0, 1):
         assert np.abs(np.bincount(found[:, column]) / 4000 - 1 / 9).max() < 0.025
@@ -177,9 +173,7 @@ def test_images_need_not_be_square():
     assert PadCropFlip()(images).shape == images.shape
     chapter = ChapterAugmentation()
     crops = chapter.draw(6, images.device, seeded())
-    torch.testing.assert_close(
-        chapter.apply(images, *crops), one_at_a_time(images, 40, *crops), rtol=0, atol=1e-3
-    )
+    torch.testing.assert_close(chapter.apply(images, *crops), one_at_a_time(images, 40, *crops), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

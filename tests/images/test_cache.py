@@ -118,10 +118,7 @@ def test_a_killed_build_is_never_used_and_later_cleared(tmp_path, png_folder):
 
 def test_two_processes_at_the_same_time_do_no_harm(tmp_path, png_folder):
     folder, cache = png_folder(1500), tmp_path / "cache"
-    both = [
-        subprocess.Popen([sys.executable, "-c", BUILD, folder, cache], stdout=subprocess.PIPE)
-        for _ in range(2)
-    ]
+    both = [subprocess.Popen([sys.executable, "-c", BUILD, folder, cache], stdout=subprocess.PIPE) for _ in range(2)]
     sums = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sums[0] == sums[1]

@@ -21,12 +21,11 @@ needs_debian = pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package 
 
 def test_the_part_that_ships_is_balanced_and_small() -> None:
     folder = files.fashion_mnist_mini_folder()
-    arrays = files.read_fashion_mnist(folder, files.MINI_SHA256)
-    assert arrays.train_images.shape == (10_000, 1, 28, 28)
-    assert arrays.test_images.shape == (2_000, 1, 28, 28)
-    assert np.bincount(arrays.train_labels).tolist() == [1000] * 10
-    assert np.bincount(arrays.test_labels).tolist() == [200] * 10
-    assert arrays.train_labels.dtype == np.int64
+    for part, count in (("train", 1000), ("t10k", 200)):
+        images, labels = files.read_fashion_mnist(folder, part, files.MINI_SHA256)
+        assert images.shape == (10 * count, 1, 28, 28)
+        assert np.bincount(labels).tolist() == [count] * 10
+        assert labels.dtype == np.int64
     assert sum(f.stat().st_size for f in folder.iterdir()) <= 6 * 2**20
     assert len(files.CLASS_NAMES) == 10
 
@@ -45,10 +44,10 @@ def test_the_part_that_ships_is_made_again_to_the_byte(tmp_path: Path) -> None:
 def test_the_whole_set() -> None:
     folder = files.find_fashion_mnist(Path("nowhere"), DEBIAN)
     assert folder == DEBIAN
-    arrays = files.read_fashion_mnist(folder, files.FULL_SHA256)
-    assert arrays.train_images.shape == (60_000, 1, 28, 28)
-    assert np.bincount(arrays.train_labels).tolist() == [6000] * 10
-    assert np.bincount(arrays.test_labels).tolist() == [1000] * 10
+    for part, count in (("train", 6000), ("t10k", 1000)):
+        images, labels = files.read_fashion_mnist(folder, part, files.FULL_SHA256)
+        assert images.shape == (10 * count, 1, 28, 28)
+        assert np.bincount(labels).tolist() == [count] * 10
 
 
 def fill(folder: Path, *, gzipped: bool = True) -> Path:
@@ -65,7 +64,7 @@ def fill(folder: Path, *, gzipped: bool = True) -> Path:
 def test_files_may_be_plain_or_gzipped(tmp_path: Path, gzipped: bool) -> None:
     folder = fill(tmp_path / "some folder", gzipped=gzipped)
     assert files.find_fashion_mnist(folder, None) == folder
-    assert len(files.read_fashion_mnist(folder, files.MINI_SHA256).train_labels) == 10_000
+    assert len(files.read_fashion_mnist(folder, "train", files.MINI_SHA256)[1]) == 10_000
 
 
 def test_the_users_folder_comes_first_then_the_systems(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_swapped_files_are_noticed(tmp_path: Path) -> None:
     folder = fill(tmp_path)
     shutil.copy(folder / "t10k-images-idx3-ubyte.gz", folder / "train-images-idx3-ubyte.gz")
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte.gz is damaged: its content is not that"):
-        files.read_fashion_mnist(folder, files.MINI_SHA256)
+        files.read_fashion_mnist(folder, "train", files.MINI_SHA256)
 
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -201,7 +200,7 @@ def test_only_missing_files_are_fetched_and_each_is_verified(
     files.download_fashion_mnist(tmp_path, mirrors=[f"{url}/"])
     assert f"/{files.FILES[0]}.gz" not in asked
     assert files.find_fashion_mnist(tmp_path, None) == tmp_path
-    assert len(files.read_fashion_mnist(tmp_path, files.MINI_SHA256).train_labels) == 10_000
+    assert len(files.read_fashion_mnist(tmp_path, "train", files.MINI_SHA256)[1]) == 10_000
 
 
 def test_the_files_have_the_names_that_torchvisions_mirrors_use() -> None:
@@ -212,6 +211,6 @@ def test_the_files_have_the_names_that_torchvisions_mirrors_use() -> None:
 
 @needs_debian
 def test_the_whole_set_has_the_mean_and_deviation_that_are_quoted_for_it() -> None:
-    pixels = files.read_fashion_mnist(DEBIAN, files.FULL_SHA256).train_images / 255
+    pixels = files.read_fashion_mnist(DEBIAN, "train", files.FULL_SHA256)[0] / 255
     assert pixels.mean() == pytest.approx(0.2860, abs=5e-5)
     assert pixels.std() == pytest.approx(0.3530, abs=5e-5)

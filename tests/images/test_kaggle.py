@@ -23,8 +23,8 @@ def test_labels_are_positions_in_the_sorted_class_names_in_order_of_id(tmp_path)
     assert labels.tolist() == [6, 0, 9]
 
 
-def test_submission_ids_are_ascending_whatever_the_labels_say(tmp_path):
-    assert read_submission_ids(write(tmp_path, "id,label\r\n3,cat\r\n1,x\r\n2,\r\n")).tolist() == [1, 2, 3]
+def test_submission_ids_keep_the_order_of_the_file_whatever_the_labels_say(tmp_path):
+    assert read_submission_ids(write(tmp_path, "id,label\r\n3,cat\r\n1,x\r\n2,\r\n")).tolist() == [3, 1, 2]
 
 
 def test_without_a_list_the_test_folder_says_which_ids_to_submit(tmp_path, png_bytes):

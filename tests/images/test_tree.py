@@ -38,9 +38,7 @@ def test_image_folder_reads_it(prepared):
     names = {part: {Path(path).name for path, _ in images.samples} for part, images in parts.items()}
     assert not names["train"] & names["valid"]
     assert names["train"] | names["valid"] == names["train_valid"]
-    assert (tree / "train_valid" / "automobile" / "1.png").samefile(
-        folder / "train" / "1.png"
-    )  # takes no room
+    assert (tree / "train_valid" / "automobile" / "1.png").samefile(folder / "train" / "1.png")  # takes no room
     assert [label for _, label in parts["valid"].samples] == list(range(10))
 
 

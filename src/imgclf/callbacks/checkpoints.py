@@ -17,7 +17,8 @@ class BestAndLast(Checkpoint):
     checkpoint, without any path, so that a resumed run, even in a folder that was moved, remembers it.
 
     Args:
-        monitor: name of the metric that decides which epoch is best.
+        monitor: name of the metric that decides which epoch is best. Where it is a validation metric and nothing
+            is validated, there is nothing to choose by, and the last epoch counts as best.
         mode: whether a larger (``max``) or a smaller (``min``) value is better; the first of equals stays.
         every_n_epochs: how often ``last.ckpt`` is written; a better epoch is written always.
     """
@@ -56,6 +57,9 @@ class BestAndLast(Checkpoint):
 
     def _note_score(self, trainer: Trainer) -> bool:
         metrics = trainer.callback_metrics
+        if self.monitor.startswith("val/") and sum(trainer.num_val_batches) == 0:
+            self.best_score, self.best_epoch = None, trainer.current_epoch
+            return True
         if self.monitor not in metrics:
             raise InputError(
                 f"callbacks.checkpoint.monitor={self.monitor} is not among the metrics of this run: "

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -26,6 +28,11 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
 
     def __len__(self) -> int:
         return len(self.labels if self.chosen is None else self.chosen)
+
+    def part(self, positions: NDArray[np.int64]) -> "ImageArray":
+        """The images at some positions, int64 (m,); nothing is copied."""
+        assert self.chosen is None
+        return ImageArray(self.images, self.labels, torch.from_numpy(positions))
 
     def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Positions int64 (b,) -> images uint8 (b, c, h, w), labels int64 (b,)."""

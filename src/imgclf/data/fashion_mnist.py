@@ -38,11 +38,17 @@ class FashionMNIST(ImageData):
             )
         files.download_fashion_mnist(self.dir)
 
-    def read(self) -> tuple[ImageArray, ImageArray]:
+    def read_train(self) -> ImageArray:
+        return as_tensors(*files.read_fashion_mnist(self._folder(), "train", files.FULL_SHA256))
+
+    def read_test(self) -> ImageArray:
+        return as_tensors(*files.read_fashion_mnist(self._folder(), "t10k", files.FULL_SHA256))
+
+    def _folder(self) -> Path:
         folder = files.find_fashion_mnist(self.dir, self.system_dir)
         if folder is None:
             raise InputError(f"no Fashion-MNIST files in data.dir={self.dir}: run again to download them")
-        return _to_sets(files.read_fashion_mnist(folder, files.FULL_SHA256))
+        return folder
 
 
 class FashionMNISTMini(ImageData):
@@ -57,12 +63,8 @@ class FashionMNISTMini(ImageData):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
 
-    def read(self) -> tuple[ImageArray, ImageArray]:
-        return _to_sets(files.read_fashion_mnist(files.fashion_mnist_mini_folder(), files.MINI_SHA256))
+    def read_train(self) -> ImageArray:
+        return as_tensors(*files.read_fashion_mnist(files.fashion_mnist_mini_folder(), "train", files.MINI_SHA256))
 
-
-def _to_sets(arrays: files.FashionMNISTArrays) -> tuple[ImageArray, ImageArray]:
-    return (
-        as_tensors(arrays.train_images, arrays.train_labels),
-        as_tensors(arrays.test_images, arrays.test_labels),
-    )
+    def read_test(self) -> ImageArray:
+        return as_tensors(*files.read_fashion_mnist(files.fashion_mnist_mini_folder(), "t10k", files.MINI_SHA256))

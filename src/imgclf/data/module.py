@@ -4,26 +4,29 @@ Legend of shapes: n images of a batch, c channels, h = w pixels.
 """
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning import LightningDataModule
+from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, TrainBatches, TrainLoader
 from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
+from imgclf.images.augment import Augmentation, NoAugmentation
 from imgclf.images.pixels import resize, to_float
+
+FitOn = Literal["train", "train_valid"]
 
 
 class ImageData(LightningDataModule):
     """Decoded images in memory; whole uint8 batches; float conversion and resizing on the device.
 
-    A data set is a subclass with two methods: ``prepare_data`` (download, decode; runs in one process) and
-    ``read`` (give the arrays; runs in each).
+    A data set is a subclass: ``prepare_data`` downloads and decodes, in one process; ``read_train`` gives the
+    arrays, in each, and ``read_test`` and ``read_unlabelled`` where there are such images.
 
     Args:
         in_channels: channels handed to the network: those of the images, or 3 for grey images, repeated.
@@ -38,9 +41,14 @@ class ImageData(LightningDataModule):
         shuffle: draw a new order of the training images each epoch.
         drop_last: leave a smaller last training batch out.
         num_workers: processes that gather batches ahead; 0 is fastest for images in memory.
+        augment: which of ``augmentations`` training images go through; ``none`` for none.
+        augmentations: by name; each is called with whole batches, on the device, before the conversion to float.
+        fit_on: ``train`` leaves the validation images out of training; ``train_valid`` trains on them too, and
+            nothing is validated.
     """
 
     class_names: tuple[str, ...]
+    has_test_labels: bool = True
 
     def __init__(
         self,
@@ -57,6 +65,9 @@ class ImageData(LightningDataModule):
         shuffle: bool = True,
         drop_last: bool = False,
         num_workers: int = 0,
+        augment: str = "none",
+        augmentations: Mapping[str, Augmentation] | None = None,
+        fit_on: FitOn = "train",
     ) -> None:
         super().__init__()
         for name, value in {
@@ -88,26 +99,50 @@ class ImageData(LightningDataModule):
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.num_workers = num_workers
+        known = {"none": NoAugmentation()} | dict(augmentations or {})
+        if augment not in known:
+            raise InputError(f"data.augment must be one of {', '.join(known)}, got {augment!r}")
+        self.augmentation = known[augment]
+        if fit_on not in ("train", "train_valid"):
+            raise InputError(f"data.fit_on must be train or train_valid, got {fit_on!r}")
+        self.fit_on = fit_on
         self.train_set: ImageArray
         self.val_set: ImageArray
         self.test_set: ImageArray
-        self._is_set_up = False
+        self.unlabelled_set: ImageArray
+        self._read: set[str] = set()
+        self._generator = torch.Generator()
 
-    def read(self) -> tuple[ImageArray, ImageArray]:
-        """All training images and all test images, stored form. Subclasses give them."""
+    def read_train(self) -> ImageArray:
+        """All training images, stored form, those for validation among them."""
         raise NotImplementedError
 
+    def read_test(self) -> ImageArray:
+        """All test images with their labels."""
+        raise InputError(f"{type(self).__name__} has no labelled test images: use scripts/predict.py")
+
+    def read_unlabelled(self) -> ImageArray:
+        """The images to classify, in the order of the answer; their labels mean nothing."""
+        raise InputError(f"{type(self).__name__} has no images to predict: test it with scripts/evaluate.py")
+
+    def split(self, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions of the training and of the validation images among all, for labels int64 (n,)."""
+        return stratified_split(labels, self.val_fraction, self.seed)
+
     def setup(self, stage: str) -> None:
-        """Read the images once and hold the validation images out; the test set stays as it is."""
-        if self._is_set_up:
+        """Read what the stage needs, once."""
+        part = {"test": "test", "predict": "unlabelled"}.get(stage, "train")
+        if part in self._read:
             return
-        all_train, self.test_set = self.read()
-        for images in (all_train, self.test_set):
-            self._check(images)
-        train, val = stratified_split(all_train.labels.numpy(), self.val_fraction, self.seed)
-        self.train_set = ImageArray(all_train.images, all_train.labels, torch.from_numpy(train))
-        self.val_set = ImageArray(all_train.images, all_train.labels, torch.from_numpy(val))
-        self._is_set_up = True
+        images: ImageArray = getattr(self, f"read_{part}")()
+        self._check(images)
+        if part == "train":
+            train, val = self.split(images.labels.numpy())
+            everything = images if self.fit_on == "train_valid" else images.part(train)
+            self.train_set, self.val_set = everything, images.part(val)
+        else:
+            setattr(self, f"{part}_set", images)
+        self._read.add(part)
 
     def _check(self, images: ImageArray) -> None:
         channels = images.images.shape[1]
@@ -134,11 +169,15 @@ class ImageData(LightningDataModule):
         )
         return TrainLoader(self.train_set, batches, self.num_workers)
 
-    def val_dataloader(self) -> BatchLoader:
-        return self._eval_loader(self.val_set)
+    def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        # Images that were trained on would flatter the network.
+        return self._eval_loader(self.val_set) if self.fit_on == "train" else []
 
     def test_dataloader(self) -> BatchLoader:
         return self._eval_loader(self.test_set)
+
+    def predict_dataloader(self) -> BatchLoader:
+        return self._eval_loader(self.unlabelled_set)
 
     def _eval_loader(self, images: ImageArray) -> BatchLoader:
         rank, world_size = self._place()
@@ -153,7 +192,15 @@ class ImageData(LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         """On the device: uint8 (n, c, h, w) -> normalised float32 (n, in_channels, resize, resize)."""
         images, labels = batch
+        if self.trainer is not None and self.trainer.training and not isinstance(self.augmentation, NoAugmentation):
+            images = self.augmentation(images, self._draws(self.trainer))
         return self.to_input(images), labels
+
+    def _draws(self, trainer: Trainer) -> torch.Generator:
+        """Random numbers for one batch, a function of (seed, epoch, batch, process): a resumed run draws the same."""
+        batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        place = (self.seed, trainer.current_epoch, batch, trainer.global_rank)
+        return self._generator.manual_seed(hash(place) & (2**63 - 1))
 
     def to_input(self, images: Tensor) -> Tensor:
         """What the network is fed for stored images, without augmentation; shapes as above."""

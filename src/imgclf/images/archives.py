@@ -93,9 +93,7 @@ def extract_7z(archive: Path, folder: Path, *, allowed: re.Pattern[str], limits:
     # An empty member is never handed to the factory's writer, so count what is really there.
     missing = [m.name for m in files if not (folder / PurePosixPath(m.name).name).is_file()]
     if missing:
-        raise InputError(
-            f"{archive}: {missing[0]!r} came out empty; download the archive again from its source."
-        )
+        raise InputError(f"{archive}: {missing[0]!r} came out empty; download the archive again from its source.")
     return len(files)
 
 
@@ -104,9 +102,7 @@ def zip_members(archive: Path) -> list[Member]:
     with _readable(archive), zipfile.ZipFile(archive) as opened:
         encrypted = [info.filename for info in opened.infolist() if info.flag_bits & 1]
         if encrypted:
-            raise InputError(
-                f"{archive}: {encrypted[0]!r} is encrypted; download the archive again from its source."
-            )
+            raise InputError(f"{archive}: {encrypted[0]!r} is encrypted; download the archive again from its source.")
         return [
             Member(info.filename, info.file_size, info.is_dir(), _is_regular(info.external_attr >> 16))
             for info in opened.infolist()
@@ -120,9 +116,7 @@ def extract_zip(archive: Path, targets: dict[str, Path]) -> None:
     `zip_members`, and for damaged data; `check_members` is the caller's to call first.
     """
     with _readable(archive), zipfile.ZipFile(archive) as opened:
-        require_room(
-            next(iter(targets.values())).parent, [opened.getinfo(name).file_size for name in targets]
-        )
+        require_room(next(iter(targets.values())).parent, [opened.getinfo(name).file_size for name in targets])
         with tqdm(total=len(targets), desc=f"unpacking {archive.name}", unit="file", disable=None) as bar:
             for name, target in targets.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -195,8 +189,7 @@ def _readable(archive: Path) -> Iterator[None]:
         kind = "7z" if archive.suffix == ".7z" else "zip"
         detail = str(error) or type(error).__name__
         raise InputError(
-            f"{archive} is no {kind} archive, or is cut short or damaged ({detail}); "
-            "download it again from its source."
+            f"{archive} is no {kind} archive, or is cut short or damaged ({detail}); download it again from its source."
         ) from error
 
 

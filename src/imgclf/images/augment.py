@@ -75,9 +75,7 @@ class ChapterAugmentation:
         dtype = images.dtype if images.is_floating_point() else torch.float32
         result = torch.empty(images.shape, dtype=dtype, device=images.device)
         c, h, w = images.shape[1:]
-        piece = (
-            max(1, _CPU_PIECE_VALUES // (c * h * w)) if images.device.type == "cpu" else max(1, len(images))
-        )
+        piece = max(1, _CPU_PIECE_VALUES // (c * h * w)) if images.device.type == "cpu" else max(1, len(images))
         for i in range(0, len(images), piece):
             part = slice(i, i + piece)
             result[part] = self._crop(images[part], top[part], left[part], side[part], flip[part])
@@ -134,9 +132,7 @@ class PadCropFlip:
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         n, c, h, w = images.shape
         if self.mode == "reflect" and self.pad_pixels >= min(h, w):
-            raise InputError(
-                f"reflect needs pad_pixels below the image's side, got {self.pad_pixels} for {h}x{w}"
-            )
+            raise InputError(f"reflect needs pad_pixels below the image's side, got {self.pad_pixels} for {h}x{w}")
         u = _uniform((3, n), images.device, generator)
         places = 2 * self.pad_pixels + 1
         down, right = (u[:2] * places).long().clamp(max=places - 1) - self.pad_pixels
@@ -147,9 +143,7 @@ class PadCropFlip:
         taken = images.reshape(n, c, h * w).gather(2, pixel.view(n, 1, h * w).expand(n, c, h * w))
         result = taken.view(n, c, h, w)
         if self.mode == "constant":
-            outside = (rows != rows.clamp(0, h - 1))[:, :, None] | (columns != columns.clamp(0, w - 1))[
-                :, None, :
-            ]
+            outside = (rows != rows.clamp(0, h - 1))[:, :, None] | (columns != columns.clamp(0, w - 1))[:, None, :]
             result = result.masked_fill(outside[:, None], 0)
         return result
 

@@ -138,9 +138,7 @@ def _build(listing: PngFolder, entry: Path, fingerprint: str, size: int, workers
         }
         (aside / "fingerprint.json").write_text(json.dumps(record, indent=2) + "\n")
         if _fingerprint(list_png_folder(listing.folder), size) != fingerprint:
-            raise InputError(
-                f"{listing.folder} changed while its images were decoded; let that end, then run again."
-            )
+            raise InputError(f"{listing.folder} changed while its images were decoded; let that end, then run again.")
         aside.chmod(0o755)  # mkdtemp makes it private; others may read a cache on a shared disk
         _publish(aside, entry, fingerprint)
     finally:

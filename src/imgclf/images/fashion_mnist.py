@@ -1,9 +1,9 @@
 """The files of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): finding, downloading and reading them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +47,6 @@ MINI_SHA256 = {
 }
 
 
-@dataclass(frozen=True)
-class FashionMNISTArrays:
-    """Images uint8 (n, 1, 28, 28), labels int64 (n,)."""
-
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
-
-
 def fashion_mnist_mini_folder() -> Path:
     """Where the part that ships with the package lies."""
     return Path(__file__).parents[1] / "data" / "fashion_mnist_mini"
@@ -84,22 +74,24 @@ def find_fashion_mnist(dir: Path, system_dir: Path | None) -> Path | None:
     return None
 
 
-def read_fashion_mnist(folder: Path, sha256: Mapping[str, str]) -> FashionMNISTArrays:
-    """Read and verify the four files.
+def read_fashion_mnist(
+    folder: Path, part: Literal["train", "t10k"], sha256: Mapping[str, str]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read and verify the two files of a part.
 
     Args:
         folder: has the files, plain or gzipped.
+        part: ``train`` or ``t10k``, the test images.
         sha256: of each uncompressed file, by name: ``FULL_SHA256`` or ``MINI_SHA256``.
+
+    Returns:
+        Images uint8 (n, 1, 28, 28) and labels int64 (n,).
 
     Raises:
         InputError: a file is missing, damaged or altered.
     """
-    train_images, train_labels, test_images, test_labels = (
-        read_idx(_file(folder, name), sha256=sha256[name]) for name in FILES
-    )
-    return FashionMNISTArrays(
-        train_images[:, None], train_labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
-    )
+    images, labels = (read_idx(_file(folder, name), sha256=sha256[name]) for name in FILES if name.startswith(part))
+    return images[:, None], labels.astype(np.int64)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ import hashlib
 import struct
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 from imgclf.images.fashion_mnist import FILES, FULL_SHA256, read_fashion_mnist
 from imgclf.images.idx import write_idx
 
-TRAIN_PER_CLASS = 1000
-TEST_PER_CLASS = 200
+PER_CLASS: dict[Literal["train", "t10k"], int] = {"train": 1000, "t10k": 200}
 
 
 def first_of_each_class(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -30,15 +30,11 @@ def make_mini(source: Path, target: Path) -> dict[Path, str]:
     Returns:
         The SHA-256 of the uncompressed content, by file.
     """
-    full = read_fashion_mnist(source, FULL_SHA256)
-    train = first_of_each_class(full.train_labels, TRAIN_PER_CLASS)
-    test = first_of_each_class(full.test_labels, TEST_PER_CLASS)
-    arrays = (
-        full.train_images[train, 0],
-        full.train_labels[train].astype(np.uint8),
-        full.test_images[test, 0],
-        full.test_labels[test].astype(np.uint8),
-    )
+    arrays: list[NDArray[np.uint8]] = []
+    for part, count in PER_CLASS.items():
+        images, labels = read_fashion_mnist(source, part, FULL_SHA256)
+        chosen = first_of_each_class(labels, count)
+        arrays += [images[chosen, 0], labels[chosen].astype(np.uint8)]
     target.mkdir(parents=True, exist_ok=True)
     digests = {}
     for name, array in zip(FILES, arrays, strict=True):

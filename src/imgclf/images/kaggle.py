@@ -35,9 +35,7 @@ def read_labels(csv_file: Path, classes: Sequence[str] = CLASSES) -> tuple[Int64
         if label not in index:
             near = difflib.get_close_matches(label, classes, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(
-                f"{csv_file}, line {line}: unknown class {label!r}; {hint}known: {', '.join(classes)}."
-            )
+            raise InputError(f"{csv_file}, line {line}: unknown class {label!r}; {hint}known: {', '.join(classes)}.")
         ids.append(number)
         labels.append(index[label])
     order = _ascending(csv_file, ids)
@@ -45,19 +43,20 @@ def read_labels(csv_file: Path, classes: Sequence[str] = CLASSES) -> tuple[Int64
 
 
 def read_submission_ids(csv_file: Path) -> Int64Array:
-    """Read the ids of `sampleSubmission.csv`, ascending, int64 (n,).
+    """Read the ids of `sampleSubmission.csv`, in its order, int64 (n,).
 
     Its labels are placeholders and are not looked at. Raises InputError as `read_labels`.
     """
     ids = [number for _, number, _ in _rows(csv_file)]
-    return np.asarray(ids, dtype=np.int64)[_ascending(csv_file, ids)]
+    _ascending(csv_file, ids)  # refuses an id that comes twice
+    return np.asarray(ids, dtype=np.int64)
 
 
 def submission_ids(folder: Path) -> Int64Array:
-    """The ids a submission must list, ascending, int64 (n,).
+    """The ids a submission must list, int64 (n,).
 
-    They are those of `sampleSubmission.csv`; where the data has none, as the chapter's small sample, those of
-    the images in `test/`.
+    They are those of `sampleSubmission.csv`, in its order; where the data has none, as the chapter's small sample,
+    those of the images in `test/`, ascending.
     """
     listed = folder / "sampleSubmission.csv"
     return read_submission_ids(listed) if listed.exists() else list_png_folder(folder / "test").ids
@@ -87,21 +86,15 @@ def _rows(csv_file: Path) -> Iterator[tuple[int, int, str]]:
             rows = csv.reader(stream, strict=True)
             header = next(rows, [])
             if header != HEADER:
-                raise InputError(
-                    f"{csv_file} must begin with the line id,label; it begins with {','.join(header)!r}."
-                )
+                raise InputError(f"{csv_file} must begin with the line id,label; it begins with {','.join(header)!r}.")
             for row in rows:
                 if len(row) != 2:
-                    raise InputError(
-                        f"{csv_file}, line {rows.line_num}: expected id,label, got {','.join(row)!r}."
-                    )
+                    raise InputError(f"{csv_file}, line {rows.line_num}: expected id,label, got {','.join(row)!r}.")
                 yield rows.line_num, _id(csv_file, rows.line_num, row[0]), row[1]
     except FileNotFoundError:
         raise InputError(f"{csv_file} does not exist; it comes with the competition's archive.") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{csv_file} is no text file of lines id,label ({error}); unpack it again."
-        ) from error
+        raise InputError(f"{csv_file} is no text file of lines id,label ({error}); unpack it again.") from error
 
 
 def _id(csv_file: Path, line: int, text: str) -> int:
@@ -118,9 +111,7 @@ def _ascending(csv_file: Path, ids: list[int]) -> NDArray[np.intp]:
     order = np.argsort(array, kind="stable")
     twice = np.flatnonzero(np.diff(array[order]) == 0)
     if twice.size:
-        raise InputError(
-            f"{csv_file} lists id {array[order][twice[0]]} more than once; every id must come once."
-        )
+        raise InputError(f"{csv_file} lists id {array[order][twice[0]]} more than once; every id must come once.")
     return order
 
 

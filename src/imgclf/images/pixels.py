@@ -32,9 +32,7 @@ def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.devic
     """Scale and shift, each (1, c, 1, 1) on the device: kept, as every copy to a device costs a wait."""
     if min(std) <= 0:
         raise InputError(f"std must be above 0, got {list(std)}")
-    with torch.inference_mode(
-        False
-    ):  # a tensor made under inference mode could not be used in training later
+    with torch.inference_mode(False):  # a tensor made under inference mode could not be used in training later
         centre = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
         return (1 / (255 * spread)).float().to(device), (-centre / spread).float().to(device)

@@ -29,9 +29,7 @@ CHANNELS = 3
 _NAME = re.compile(r"([1-9][0-9]{0,17})\.png")
 _CHUNK = 250  # images a task: large enough to hide its overhead, small enough for an even end
 _IMAGES_WORTH_A_PROCESS = 500  # some 30 ms of decoding, more than a process takes to start
-_QUEUED_TASKS = (
-    2  # waiting for each further process: enough that none is idle, few enough that all end together
-)
+_QUEUED_TASKS = 2  # waiting for each further process: enough that none is idle, few enough that all end together
 _SHOWN = 10  # bad files named in an error; the search stops at the first task that reaches it
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
@@ -74,9 +72,7 @@ def list_png_folder(folder: Path) -> PngFolder:
     return PngFolder(folder, table[:, 0], table[:, 1], table[:, 2])
 
 
-def decode_png_folder(
-    folder: Path, ids: NDArray[np.int64], target: Path, *, size: int, workers: int | None
-) -> None:
+def decode_png_folder(folder: Path, ids: NDArray[np.int64], target: Path, *, size: int, workers: int | None) -> None:
     """Decode `<id>.png` for each id into one .npy file: uint8 (n, 3, size, size), in the order of `ids`.
 
     `workers` is the number of processes; None means one for each core this process may use. Memory stays
@@ -194,9 +190,7 @@ def _check_chunks(data: bytes) -> None:
     """Raise ValueError unless all chunks are there and right; Pillow itself lets some wrong bits pass."""
     position = len(_PNG_SIGNATURE)
     while True:
-        end = (
-            position + 12 + int.from_bytes(data[position : position + 4], "big")
-        )  # length, type, ..., checksum
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")  # length, type, ..., checksum
         if end > len(data):
             raise ValueError("is cut short")
         if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):

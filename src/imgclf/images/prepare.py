@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +117,7 @@ def _refuse_early(archive: Path | None, folder: Path, demo: bool) -> None:
         what = "is a folder; give the path of the zip" if archive.is_dir() else "does not exist"
         raise InputError(f"the archive {archive} {what}.\n{_how_to_get(folder)}")
     parts = [folder / "train.7z", folder / "test.7z", folder / "train", folder / "test"]
-    if (
-        archive is None
-        and not demo
-        and not (folder / ARCHIVE).is_file()
-        and not any(p.exists() for p in parts)
-    ):
+    if archive is None and not demo and not (folder / ARCHIVE).is_file() and not any(p.exists() for p in parts):
         raise InputError(_how_to_get(folder))
 
 
@@ -201,7 +197,13 @@ def _unpack_demo(archive: Path | None, folder: Path, url: str, sha1: str) -> Non
         if archive is None:
             archive = folder / DEMO_ARCHIVE
             if not archive.is_file():
-                download(url, archive, sha1=sha1, max_bytes=_DEMO_LIMITS.total_bytes)
+                download(
+                    [url],
+                    archive,
+                    verify=partial(check_sha1, sha1=sha1),
+                    max_bytes=_DEMO_LIMITS.total_bytes,
+                    remedy=f"Download it by hand to {archive} and run again",
+                )
         check_sha1(archive, sha1)
         members = archives.zip_members(archive)
         matches = {member.name: _DEMO_MEMBER.fullmatch(member.name) for member in members}

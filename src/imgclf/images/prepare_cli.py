@@ -48,9 +48,7 @@ def parse(arguments: Sequence[str]) -> Options:
         if key not in known:
             near = difflib.get_close_matches(key.lstrip("-"), known, n=1)
             hint = f" Did you mean {near[0]}=?" if near else ""
-            raise InputError(
-                f"unknown argument {argument!r}.{hint} Known: {', '.join(known)}; --help explains them."
-            )
+            raise InputError(f"unknown argument {argument!r}.{hint} Known: {', '.join(known)}; --help explains them.")
         if not equals or not text:
             raise InputError(f"{key} needs a value: {key}=VALUE")
         if key in values:

@@ -116,9 +116,7 @@ def _read_record(tree: Path) -> dict[str, object]:
     except (OSError, ValueError):
         record = None
     if not isinstance(record, dict):
-        raise InputError(
-            f"{tree} was not made by this program (no {_RECORD}); rename or remove it and run again."
-        )
+        raise InputError(f"{tree} was not made by this program (no {_RECORD}); rename or remove it and run again.")
     return record
 
 

@@ -35,6 +35,8 @@ class Classifier(LightningModule):
         label_smoothing: share of the target taken from the true class and spread over all classes, in [0, 1)
             (Szegedy et al. 2016, section 7). It shapes the training loss only; validation and test report the
             plain cross-entropy, so that runs with different smoothing can be compared.
+        channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in bfloat16
+            or on a GPU are faster with; the numbers differ by rounding only.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
     Raises:
@@ -49,6 +51,7 @@ class Classifier(LightningModule):
         image_size: int,
         num_classes: int,
         label_smoothing: float = 0.0,
+        channels_last: bool = False,
         optimizer: OptimizerFactory | None = None,
     ) -> None:
         super().__init__()
@@ -58,11 +61,14 @@ class Classifier(LightningModule):
         self.net = net
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.make_optimizer = optimizer
         self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
         # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
         self.example_input_array = torch.zeros(1, in_channels, image_size, image_size)
         self._check_net(in_channels, image_size)
+        if channels_last:
+            self.net.to(memory_format=torch.channels_last)
 
     def _check_net(self, in_channels: int, image_size: int) -> None:
         """Send one image through, so that a misfit shows before data is read."""
@@ -86,12 +92,12 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 images (n, c, h, w) to logits (n, k)."""
-        return self.net(images)
+        return self.net(images.contiguous(memory_format=self.memory_format))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,)."""
         images, labels = batch
-        logits = self.net(images)
+        logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.stage_totals("train").update(loss.detach(), logits.detach(), labels)
         return loss
@@ -106,11 +112,11 @@ class Classifier(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities, float32 (n, k)."""
-        return self.net(batch[0]).float().softmax(dim=1)
+        return self(batch[0]).float().softmax(dim=1)
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         images, labels = batch
-        logits = self.net(images)
+        logits = self(images)
         self.stage_totals(stage).update(F.cross_entropy(logits, labels), logits, labels)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -35,6 +35,8 @@ def train(config: DictConfig) -> int:
     """
     folder = RunFolder(config.folder)
     resuming = "resume" in config
+    if config.retrain_on_all:
+        config.data.fit_on = "train_valid"
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
@@ -120,7 +122,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     if checkpoint is not None and checkpoint.best_epoch is not None:
         metrics |= {"best_epoch": checkpoint.best_epoch, f"best/{checkpoint.monitor}": checkpoint.best_score}
         load_weights(model, folder.best)
-    if config.test:
+    if config.test and data.has_test_labels:
         trainer.test(model, datamodule=data, verbose=False)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
     return metrics
