@@ -38,5 +38,7 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # A run shorter than the logging interval is fine: figures are logged by epoch as well.
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    # With data.fit_on=train_valid nothing is validated, as asked for.
+    warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     # Lightning 2.6 calls a part of torch that newer torch is about to rename.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")

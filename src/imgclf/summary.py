@@ -16,7 +16,8 @@ def training_table(metrics: dict[str, Any], folder: Path) -> str:
         if f"{stage}/acc" in metrics:
             lines.append(f"{label:12}{metrics[f'{stage}/loss']:10.4f}{metrics[f'{stage}/acc']:10.4f}")
     if "best_epoch" in metrics:
-        tested = f"test: epoch {metrics['best_epoch'] + 1}, the best"
+        best = metrics["best_epoch"] + 1
+        tested = f"test: epoch {best}" if "test/acc" in metrics else f"checkpoints/best.ckpt: epoch {best}"
         lines.append(f"train and validation: epoch {metrics['epochs']}, the last; {tested}")
     lines += [
         f"{metrics['images_per_second']:,.0f} training images/s, {metrics['seconds']:.1f} s in all",

@@ -77,6 +77,14 @@ class Progress(ProgressBar):
 
     on_test_batch_end = on_validation_batch_end
 
+    def on_predict_start(self, trainer: Trainer, *_: Any) -> None:
+        self._open(trainer, "prediction", sum(trainer.num_predict_batches))
+
+    on_predict_batch_end = on_validation_batch_end
+
+    def on_predict_end(self, *_: Any) -> None:
+        self._close()
+
     def on_validation_end(self, *_: Any) -> None:
         self._close()
 

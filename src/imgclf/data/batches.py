@@ -165,6 +165,22 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
         )
 
 
+class PlainBatches:
+    """The batches of a loader and nothing else of it.
+
+    For prediction Lightning rebuilds any DataLoader around a batch sampler of its own; what is none it leaves alone.
+    """
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self.loader)
+
+
 class TrainLoader(BatchLoader):
     """A loader that can start in the middle of an epoch.
 

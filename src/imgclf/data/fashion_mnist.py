@@ -28,7 +28,9 @@ class FashionMNIST(ImageData):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download the files unless they are there."""
+        """Download the files unless they are there; a download that was broken off is completed."""
+        if self.download and 0 < len(files.missing_files(self.dir)) < len(files.FILES):
+            files.download_fashion_mnist(self.dir)
         if files.find_fashion_mnist(self.dir, self.system_dir) is not None:
             return
         if not self.download:

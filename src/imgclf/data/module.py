@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
-from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, TrainBatches, TrainLoader
+from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, PlainBatches, TrainBatches, TrainLoader
 from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
 from imgclf.images.augment import Augmentation, NoAugmentation
@@ -176,8 +176,8 @@ class ImageData(LightningDataModule):
     def test_dataloader(self) -> BatchLoader:
         return self._eval_loader(self.test_set)
 
-    def predict_dataloader(self) -> BatchLoader:
-        return self._eval_loader(self.unlabelled_set)
+    def predict_dataloader(self) -> PlainBatches:
+        return PlainBatches(self._eval_loader(self.unlabelled_set))
 
     def _eval_loader(self, images: ImageArray) -> BatchLoader:
         rank, world_size = self._place()

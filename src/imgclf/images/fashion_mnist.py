@@ -52,6 +52,11 @@ def fashion_mnist_mini_folder() -> Path:
     return Path(__file__).parents[1] / "data" / "fashion_mnist_mini"
 
 
+def missing_files(folder: Path) -> list[str]:
+    """Names of those of the four files that a folder lacks, plain and gzipped."""
+    return [name for name in FILES if not _file(folder, name).exists()]
+
+
 def find_fashion_mnist(dir: Path, system_dir: Path | None) -> Path | None:
     """The first of the folders that has the four files, plain or gzipped; None where neither has any.
 
@@ -63,13 +68,13 @@ def find_fashion_mnist(dir: Path, system_dir: Path | None) -> Path | None:
             continue
         if not folder.is_dir():
             raise InputError(f"{folder} is a file, expected a folder for Fashion-MNIST: give another data.dir")
-        missing = [name for name in FILES if not _file(folder, name).exists()]
+        missing = missing_files(folder)
         if not missing:
             return folder
         if len(missing) < len(FILES):
             raise InputError(
-                f"{folder} lacks {', '.join(missing)} (plain or with .gz): add what is missing, or move the other "
-                "files of Fashion-MNIST away to have all downloaded again"
+                f"{folder} lacks {', '.join(missing)} (plain or with .gz): add what is missing, or let it be "
+                "downloaded with data.download=true and this folder as data.dir"
             )
     return None
 

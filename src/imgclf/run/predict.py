@@ -1,0 +1,89 @@
+"""Classifying unlabelled images with a finished run: what scripts/predict.py opens."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+
+from imgclf.data.kaggle_cifar10 import KaggleCIFAR10
+from imgclf.data.module import ImageData
+from imgclf.errors import InputError
+from imgclf.images.submission import rows_of, submission
+from imgclf.run.build import built, built_group, load_weights
+from imgclf.run.freeze import thawed
+from imgclf.run.processes import in_processes, is_first, speak
+from imgclf.run_folder import RunFolder, write_whole
+
+
+def predict(config: DictConfig) -> int:
+    """Write ``submission.csv``, and on request ``probabilities.npy``, into the run folder ``config.run``.
+
+    Args:
+        config: composed and checked; data and trainer are the run's own unless the command line changed them.
+
+    Returns:
+        The exit code.
+    """
+    if config.checkpoint not in ("best", "last"):
+        raise InputError(f"checkpoint must be best or last, got {config.checkpoint!r}")
+    with tempfile.TemporaryDirectory(prefix="imgclf-parts-") as parts:
+        return in_processes(config, predict_rank, parts)
+
+
+def predict_rank(config: DictConfig, parts: str) -> int:
+    """One process of a prediction: classifies its stretch of the images; the first process writes the answer.
+
+    Args:
+        config: of scripts/predict.py.
+        parts: folder where the processes put their probabilities.
+
+    Returns:
+        The exit code.
+    """
+    speak(None)
+    begin = time.perf_counter()
+    folder = RunFolder.existing(config.run)
+    trained = thawed(folder)
+    seed_everything(trained.seed, verbose=False)
+    model: LightningModule = built(trained, "model")
+    load_weights(model, folder.best if config.checkpoint == "best" else folder.last)
+    data: ImageData = built(config, "data")
+    if not isinstance(data, KaggleCIFAR10):
+        raise InputError(f"{type(data).__name__} has no images to predict: test it with scripts/evaluate.py")
+    trainer: Trainer = built(
+        config,
+        "trainer",
+        callbacks=built_group(config, "callbacks"),
+        logger=False,
+        default_root_dir=str(folder.path),
+        enable_checkpointing=False,
+    )
+    batches = trainer.predict(model, datamodule=data)
+    assert batches is not None
+    mine = np.concatenate([batch.numpy() for batch in batches])  # type: ignore[union-attr]
+    np.save(Path(parts) / f"{trainer.global_rank}.npy", mine)
+    trainer.strategy.barrier()
+    if is_first():
+        probabilities = np.concatenate(
+            [np.load(Path(parts) / f"{rank}.npy", allow_pickle=False) for rank in range(trainer.world_size)]
+        )
+        _write(folder, data, probabilities, config.probabilities)
+        seconds = time.perf_counter() - begin
+        print(f"\n{len(probabilities):,} images classified in {seconds:.1f} s: {folder.path / 'submission.csv'}")
+    return 0
+
+
+def _write(folder: RunFolder, data: KaggleCIFAR10, probabilities: NDArray[np.float32], keep: bool) -> None:
+    ids = data.ids_to_submit()
+    # By file name: the images lie in the order of their numbers, the list in one of its own.
+    in_order = probabilities[rows_of(ids, data.predicted_ids())]
+    if keep:
+        aside = folder.path / ".probabilities.tmp"
+        with aside.open("wb") as file:
+            np.save(file, in_order)
+        aside.replace(folder.path / "probabilities.npy")
+    write_whole(folder.path / "submission.csv", submission(ids, in_order.argmax(axis=1), data.class_names))
