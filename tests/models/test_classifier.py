@@ -25,8 +25,24 @@ def test_any_module_can_be_the_network() -> None:
 
 
 def test_a_network_that_cannot_take_the_images_is_refused_before_training() -> None:
-    with pytest.raises(InputError, match=r"Sequential cannot take images of 1x28x28 .* data.resize"):
+    with pytest.raises(InputError, match=r"Sequential cannot take images of 1x28x28 .* data.resize.* fits is 4$"):
         Classifier(linear(4), in_channels=1, image_size=28, num_classes=3)
+
+
+def test_a_network_that_takes_other_channels_is_refused_whatever_the_size() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(InputError, match=r"images of 1x8x8 .* no size up to 512 fits, choose another data.in_channels"):
+        Classifier(net, in_channels=1, image_size=8, num_classes=2)
+
+
+def test_a_network_that_asserts_its_size_is_refused_alike() -> None:
+    class Exacting(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.shape[-1] == 24, "made for 24 pixels"
+            return images.mean(dim=(2, 3))
+
+    with pytest.raises(InputError, match=r"(?s)Exacting cannot .* made for 24 pixels.* the smallest that fits is 24$"):
+        Classifier(Exacting(), in_channels=2, image_size=32, num_classes=2)
 
 
 def test_a_network_with_another_number_of_classes_is_refused() -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
 from imgclf.errors import InputError
+from imgclf.models.smallest_image import LARGEST_TRIED, smallest_image_size
 from imgclf.models.totals import Totals
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -78,10 +79,15 @@ class Classifier(LightningModule):
         try:
             with torch.no_grad():
                 logits = self.net.eval()(self.example_input_array)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, AssertionError) as error:
+            smallest = smallest_image_size(self.net, in_channels, self.num_classes)
+            remedy = (
+                f"no size up to {LARGEST_TRIED} fits, choose another data.in_channels or another network"
+                if smallest is None
+                else f"choose another data.resize, the smallest that fits is {smallest}"
+            )
             raise InputError(
-                f"{name} cannot take images of {size} (channels x height x width): {error}. "
-                "Choose another data.resize or data.in_channels, or a network made for this size"
+                f"{name} cannot take images of {size} (channels x height x width): {error}; {remedy}"
             ) from error
         self.net.train(was_training)
         if tuple(logits.shape) != (1, self.num_classes):

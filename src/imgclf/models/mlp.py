@@ -4,24 +4,14 @@ H = σ(X W + b) for each hidden layer, logits O = H W + b. Legend: n images, d =
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from imgclf.errors import InputError
+from imgclf.models.activations import Activation, activation_class
 from imgclf.models.classifier import Classifier
-from imgclf.models.initialisation import xavier_init
-
-Activation = Literal["relu", "prelu", "sigmoid", "tanh", "identity"]
-Init = Literal["xavier", "default"]
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "prelu": nn.PReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "identity": nn.Identity,
-}
+from imgclf.models.initialisation import Init, initialise
 
 
 class MLP(Classifier):
@@ -53,10 +43,7 @@ class MLP(Classifier):
         init: Init = "xavier",
         **training: Any,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise InputError(f"model.activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        if init not in ("xavier", "default"):
-            raise InputError(f"model.init must be xavier or default, got {init!r}")
+        act = activation_class(activation)
         if not 0 <= dropout < 1:
             raise InputError(f"model.dropout must lie in [0, 1), got {dropout}")
         if any(size < 1 for size in hidden_sizes):
@@ -64,12 +51,11 @@ class MLP(Classifier):
         layers: list[nn.Module] = [nn.Flatten()]
         width = in_channels * image_size * image_size
         for size in hidden_sizes:
-            layers += [nn.Linear(width, size), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(width, size), act()]
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
             width = size
         layers.append(nn.Linear(width, num_classes))
         net = nn.Sequential(*layers)
-        if init == "xavier":
-            net.apply(xavier_init)
+        initialise(net, init)
         super().__init__(net, in_channels=in_channels, image_size=image_size, num_classes=num_classes, **training)

@@ -1,0 +1,82 @@
+"""What the tests of several networks share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from imgclf.models.classifier import Classifier
+
+
+@pytest.fixture(scope="session")
+def parameters() -> Callable[[nn.Module], int]:
+    """Number of parameters."""
+    return lambda module: sum(p.numel() for p in module.parameters())
+
+
+@pytest.fixture(scope="session")
+def shapes() -> Callable[[Classifier], list[tuple[int, ...]]]:
+    """Shape of the example image after each named part of ``net``."""
+
+    def after_each_part(model: Classifier) -> list[tuple[int, ...]]:
+        images, found = model.example_input_array, []
+        with torch.no_grad():
+            for part in model.net.eval().children():
+                images = part(images)
+                found.append(tuple(images.shape[1:]))
+        return found
+
+    return after_each_part
+
+
+@pytest.fixture(scope="session")
+def without_gradient() -> Callable[[Classifier, int], list[str]]:
+    """Names of the parameters that a random batch gives no gradient, or only zeros."""
+
+    def names(model: Classifier, batch_size: int = 4) -> list[str]:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(batch_size, *model.example_input_array.shape[1:], generator=generator)
+        labels = torch.arange(batch_size) % model.num_classes
+        model.training_step((images, labels), 0).backward()
+        return [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+    return names
+
+
+@pytest.fixture(scope="session")
+def loss_of_a_batch_learnt_by_heart() -> Callable[..., float]:
+    """Training loss of one random batch in the last of some full-batch steps."""
+
+    def loss(model: Classifier, steps: int, lr: float, momentum: float = 0.0) -> float:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(8, *model.example_input_array.shape[1:], generator=generator)
+        batch = (images, torch.arange(8) % model.num_classes)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = model.training_step(batch, 0)
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    return loss
+
+
+@pytest.fixture
+def reopened(tmp_path: Path) -> Callable[[Classifier], dict[str, Any]]:
+    """Save a model, open it again with nothing but the file, compare outputs; the file's hyperparameters."""
+
+    def hyperparameters(model: Classifier) -> dict[str, Any]:
+        trainer = pl.Trainer(logger=False, enable_checkpointing=False, max_epochs=0, accelerator="cpu")
+        trainer.strategy.connect(model)
+        trainer.save_checkpoint(tmp_path / "net.ckpt")
+        again = type(model).load_from_checkpoint(tmp_path / "net.ckpt", weights_only=True)
+        images: Tensor = torch.rand(2, *model.example_input_array.shape[1:])
+        assert torch.equal(again.eval()(images), model.eval()(images))
+        return torch.load(tmp_path / "net.ckpt", weights_only=True)["hyper_parameters"]
+
+    return hyperparameters
