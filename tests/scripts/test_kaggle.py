@@ -17,7 +17,7 @@ from PIL import Image
 from imgclf.images.kaggle import CLASSES
 
 TRAIN, TEST = 60, 23
-FAST = ("data.dir=data/cifar-10", "data.batch_size=16", "model=mlp", "trainer.max_epochs=3", "optimizer.lr=0.02")
+FAST = ("data.dir=data/cifar-10", "data.batch_size=16", "model=mlp", "trainer.max_epochs=3", "optimizer.lr=0.001")
 
 
 def png(colour: tuple[int, int, int]) -> bytes:
@@ -72,7 +72,7 @@ def trained(archive: Path, tmp_path_factory: pytest.TempPathFactory, root: Path)
         assert done.returncode == 0, done.stdout + done.stderr
 
     run("prepare_kaggle.py", f"archive={archive}", "dir=data/cifar-10")
-    settings = (*FAST, "data.augment=none", "trainer.max_epochs=150", "optimizer.momentum=0.9")
+    settings = (*FAST, "data.augment=none", "trainer.max_epochs=100", "optimizer=adamw", "optimizer.lr=0.001")
     run("train.py", "data=kaggle_cifar10", *settings, "retrain_on_all=true", "hydra.run.dir=run")
     return folder
 

@@ -120,7 +120,9 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
     if checkpoint is not None and checkpoint.best_epoch is not None:
-        metrics |= {"best_epoch": checkpoint.best_epoch, f"best/{checkpoint.monitor}": checkpoint.best_score}
+        metrics["best_epoch"] = checkpoint.best_epoch
+        if checkpoint.best_score is not None:
+            metrics[f"best/{checkpoint.monitor}"] = checkpoint.best_score
         load_weights(model, folder.best)
     if config.test and data.has_test_labels:
         trainer.test(model, datamodule=data, verbose=False)
