@@ -5,6 +5,8 @@ folder, links, duplicates, members that do not belong there, sizes beyond a boun
 then streams to disk, member by member, and every member's checksum is compared.
 """
 
+import errno
+import os
 import re
 import shutil
 import stat
@@ -132,11 +134,25 @@ def require_room(folder: Path, sizes: Sequence[int]) -> None:
     needed = sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
+    places = _free_places(existing)
+    if len(sizes) > places:
+        raise InputError(
+            f"{folder} needs {len(sizes):,} files, but its file system has inodes for {places:,} more; "
+            "choose a folder on another disk."
+        )
     if needed > free:
         raise InputError(
             f"{folder} needs {needed / MIB:,.0f} MiB, but its disk has {free / MIB:,.0f} MiB free; "
             "make room or choose another folder."
         )
+
+
+def _free_places(folder: Path) -> float:
+    """How many more files fit; infinite where the file system sets no number."""
+    if not hasattr(os, "statvfs"):
+        return float("inf")
+    status = os.statvfs(folder)
+    return status.f_favail if status.f_files else float("inf")
 
 
 class _FlatFile(Py7zIO):
@@ -183,8 +199,14 @@ def _readable(archive: Path) -> Iterator[None]:
         raise InputError(f"{archive} is not a file; give the path of the archive.")
     try:
         yield
-    except (InputError, OSError, MemoryError):
+    except (InputError, MemoryError):
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"the disk became full while {archive} was unpacked; make room and run again."
+        ) from error
     except Exception as error:  # the readers meet damage with a dozen unrelated exception types
         kind = "7z" if archive.suffix == ".7z" else "zip"
         detail = str(error) or type(error).__name__
