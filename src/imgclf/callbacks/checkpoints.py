@@ -54,6 +54,7 @@ class BestAndLast(Checkpoint):
                 shutil.copyfile(aside, copy)
                 copy.replace(folder / "best.ckpt")
             aside.replace(folder / "last.ckpt")
+        trainer.strategy.barrier()  # no process may look for the files before they are there
 
     def _note_score(self, trainer: Trainer) -> bool:
         metrics = trainer.callback_metrics

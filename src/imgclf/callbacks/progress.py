@@ -119,8 +119,9 @@ class Progress(ProgressBar):
                 total=None if total == float("inf") else int(total),
                 desc=title,
                 leave=False,
+                unit="",
                 dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}",
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}  {unit}",
             )
             self._begin = time.perf_counter()
             self._next_refresh = self._begin + self.refresh_seconds
@@ -137,7 +138,9 @@ class Progress(ProgressBar):
         now = time.perf_counter()
         self._next_refresh = now + self.refresh_seconds
         self._bar.n = batch_idx + 1
-        self._bar.set_postfix_str(f"{text}  {self._images / (now - self._begin):,.0f} images/s", refresh=True)
+        # In the place of the unit: tqdm puts a comma before its own postfix.
+        self._bar.unit = f"{text}  {self._images / (now - self._begin):,.0f} images/s".lstrip()
+        self._bar.refresh()
 
     def _close(self) -> None:
         if self._bar is not None:

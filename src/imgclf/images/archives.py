@@ -204,9 +204,7 @@ def _readable(archive: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise InputError(
-            f"the disk became full while {archive} was unpacked; make room and run again."
-        ) from error
+        raise InputError(f"the disk became full while {archive} was unpacked; make room and run again.") from error
     except Exception as error:  # the readers meet damage with a dozen unrelated exception types
         kind = "7z" if archive.suffix == ".7z" else "zip"
         detail = str(error) or type(error).__name__

@@ -4,9 +4,11 @@ import logging
 import time
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
+from imgclf import ranks
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.interrupt import Interrupted, StopOnSignal
@@ -37,6 +39,10 @@ def train(config: DictConfig) -> int:
     resuming = "resume" in config
     if config.retrain_on_all:
         config.data.fit_on = "train_valid"
+    if ranks.started_from_outside():
+        _require_one_folder_for_all(resuming)
+        if not is_first():
+            return train_rank(config, "resume" if resuming else "start")
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
@@ -136,6 +142,16 @@ def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
         raise InputError(
             f"{folder.path} is finished after {metrics['epochs']} epochs, nothing is left to resume; "
             "to train it further add trainer.max_epochs=MORE"
+        )
+
+
+def _require_one_folder_for_all(resuming: bool) -> None:
+    """Processes that torchrun or SLURM has started compose a configuration each, with a time of their own in it."""
+    named = any(override.startswith("hydra.run.dir=") for override in HydraConfig.get().overrides.hydra)
+    if not (named or resuming):
+        raise InputError(
+            "several processes were started from outside, by torchrun or SLURM, and each would make a folder of its "
+            "own: add hydra.run.dir=FOLDER"
         )
 
 
