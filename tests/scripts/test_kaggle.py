@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import py7zr
 import pytest
+import torch
 from conftest import Door
 from PIL import Image
 
@@ -114,6 +115,18 @@ def test_a_run_that_validates_and_one_on_all_images(trained: Path, door: Door, t
     done = door("train.py", "data=kaggle_cifar10", *FAST, data, "retrain_on_all=true", "hydra.run.dir=all")
     assert "val acc" not in done.stderr
     assert "Warning" not in done.stderr
+
+
+def test_an_augmented_run_is_resumed_to_the_same_weights(trained: Path, door: Door, tmp_path: Path) -> None:
+    settings = ("data=kaggle_cifar10", *FAST, f"data.dir={trained / 'data' / 'cifar-10'}", "data.augment=chapter")
+    door("train.py", *settings, "trainer.max_epochs=4", "hydra.run.dir=whole")
+    door("train.py", *settings, "trainer.max_epochs=2", "hydra.run.dir=parts")
+    door("train.py", "resume=parts", "trainer.max_epochs=4")
+    whole, parts = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_a_run_on_other_data_and_missing_data_are_told_apart(door: Door, tmp_path: Path) -> None:
