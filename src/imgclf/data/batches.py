@@ -174,6 +174,13 @@ class PlainBatches:
     def __init__(self, loader: BatchLoader) -> None:
         self.loader = loader
 
+    @property
+    def image_count(self) -> int:
+        """Images in all batches of this process."""
+        batches = self.loader.sampler
+        assert isinstance(batches, EvalBatches)
+        return batches.end - batches.begin
+
     def __len__(self) -> int:
         return len(self.loader)
 

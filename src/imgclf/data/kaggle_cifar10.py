@@ -37,6 +37,7 @@ class KaggleCIFAR10(ImageData):
         self.cache_dir = Path(cache_dir)
         self.stored_size = stored_size
         self.decode_workers = decode_workers
+        self._decoded: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
 
     def prepare_data(self) -> None:
         """Check the folder, and decode what the stage needs unless it has been."""
@@ -67,5 +68,7 @@ class KaggleCIFAR10(ImageData):
         return split_by_class(labels, self.val_fraction, np.random.default_rng(self.seed))
 
     def _images(self, part: str) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        cached = cached_images(self.dir / part, self.cache_dir, size=self.stored_size, workers=self.decode_workers)
-        return cached.ids, cached.images
+        if part not in self._decoded:
+            cached = cached_images(self.dir / part, self.cache_dir, size=self.stored_size, workers=self.decode_workers)
+            self._decoded[part] = cached.ids, cached.images
+        return self._decoded[part]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 
+from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.kaggle_cifar10 import KaggleCIFAR10
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
@@ -54,18 +55,17 @@ def predict_rank(config: DictConfig, parts: str) -> int:
     data: ImageData = built(config, "data")
     if not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no images to predict: test it with scripts/evaluate.py")
+    keep = KeepPredictions(data.num_classes)
     trainer: Trainer = built(
         config,
         "trainer",
-        callbacks=built_group(config, "callbacks"),
+        callbacks=[*built_group(config, "callbacks"), keep],
         logger=False,
         default_root_dir=str(folder.path),
         enable_checkpointing=False,
     )
-    batches = trainer.predict(model, datamodule=data)
-    assert batches is not None
-    mine = np.concatenate([batch.numpy() for batch in batches])  # type: ignore[union-attr]
-    np.save(Path(parts) / f"{trainer.global_rank}.npy", mine)
+    trainer.predict(model, datamodule=data, return_predictions=False)
+    np.save(Path(parts) / f"{trainer.global_rank}.npy", keep.probabilities[: keep.done])
     trainer.strategy.barrier()
     if is_first():
         probabilities = np.concatenate(
