@@ -27,7 +27,7 @@ def training_table(metrics: dict[str, Any], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def evaluation_table(metrics: dict[str, Any], weights: Path) -> str:
+def evaluation_table(metrics: dict[str, Any], weights: str) -> str:
     """Test loss and accuracy of one checkpoint."""
     return (
         f"\n{'':12}{'loss':>10}{'accuracy':>10}\n"

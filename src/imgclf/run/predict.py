@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from pytorch_lightning import LightningModule, Trainer, seed_everything
 
 from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.kaggle_cifar10 import KaggleCIFAR10
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.images.submission import rows_of, submission
-from imgclf.run.build import built, built_group, load_weights
-from imgclf.run.freeze import thawed
+from imgclf.run.build import built
 from imgclf.run.processes import in_processes, is_first, speak
+from imgclf.run.trained import bare_trainer, trained_model, weights_file
 from imgclf.run_folder import RunFolder, write_whole
 
 
@@ -29,8 +28,7 @@ def predict(config: DictConfig) -> int:
     Returns:
         The exit code.
     """
-    if config.checkpoint not in ("best", "last"):
-        raise InputError(f"checkpoint must be best or last, got {config.checkpoint!r}")
+    weights_file(config)  # refused before any process is started
     with tempfile.TemporaryDirectory(prefix="imgclf-parts-") as parts:
         return in_processes(config, predict_rank, parts)
 
@@ -47,23 +45,12 @@ def predict_rank(config: DictConfig, parts: str) -> int:
     """
     speak(None)
     begin = time.perf_counter()
-    folder = RunFolder.existing(config.run)
-    trained = thawed(folder)
-    seed_everything(trained.seed, verbose=False)
-    model: LightningModule = built(trained, "model")
-    load_weights(model, folder.best if config.checkpoint == "best" else folder.last)
+    model = trained_model(config)
     data: ImageData = built(config, "data")
     if not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no images to predict: test it with scripts/evaluate.py")
     keep = KeepPredictions(data.num_classes)
-    trainer: Trainer = built(
-        config,
-        "trainer",
-        callbacks=[*built_group(config, "callbacks"), keep],
-        logger=False,
-        default_root_dir=str(folder.path),
-        enable_checkpointing=False,
-    )
+    trainer = bare_trainer(config, keep)
     trainer.predict(model, datamodule=data, return_predictions=False)
     np.save(Path(parts) / f"{trainer.global_rank}.npy", keep.probabilities[: keep.done])
     trainer.strategy.barrier()
@@ -71,6 +58,7 @@ def predict_rank(config: DictConfig, parts: str) -> int:
         probabilities = np.concatenate(
             [np.load(Path(parts) / f"{rank}.npy", allow_pickle=False) for rank in range(trainer.world_size)]
         )
+        folder = RunFolder(config.run)
         _write(folder, data, probabilities, config.probabilities)
         seconds = time.perf_counter() - begin
         print(f"\n{len(probabilities):,} images classified in {seconds:.1f} s: {folder.path / 'submission.csv'}")
