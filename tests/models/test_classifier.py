@@ -92,6 +92,18 @@ def test_totals_are_those_of_all_images_at_once_however_they_are_batched(sizes: 
     torch.testing.assert_close(values["acc"], multiclass_accuracy(logits, labels, 5, average="micro"))
 
 
+def test_with_averaged_flips_an_image_and_its_mirror_image_are_predicted_alike() -> None:
+    torch.manual_seed(0)
+    model = Classifier(linear(), in_channels=1, image_size=4, num_classes=3)
+    images = torch.rand(5, 1, 4, 4)
+    both = [model.predict_step((i, torch.zeros(5)), 0) for i in (images, images.flip(3))]
+    assert not torch.allclose(*both)
+    model.average_flips = True
+    averaged = [model.predict_step((i, torch.zeros(5)), 0) for i in (images, images.flip(3))]
+    torch.testing.assert_close(averaged[0], averaged[1])
+    torch.testing.assert_close(averaged[0], (both[0] + both[1]) / 2)
+
+
 def test_totals_continue_from_a_snapshot() -> None:
     logits, labels = torch.eye(3), torch.tensor([0, 1, 0])
     whole, first, second = Totals(), Totals(), Totals()

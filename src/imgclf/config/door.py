@@ -29,6 +29,17 @@ SUPPLIED = {
     "optimizer": {"params"},
 }
 
+# Keys that belong to no constructor, which would say what they take.
+TOP_LEVEL = {
+    "seed": int,
+    "name": str,
+    "test": bool,
+    "retrain_on_all": bool,
+    "probabilities": bool,
+    "average_flips": bool,
+    "checkpoint": str,
+}
+
 
 def open_door(config_name: str, task: str, config_dir: Path) -> None:
     """Compose the configuration from the command line, check it, run the task; exits the process.
@@ -56,7 +67,7 @@ def _guarded(task: str) -> Callable[[DictConfig], Any]:
     def run(config: DictConfig) -> None:
         try:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                check(config, SUPPLIED)  # a single run's has been checked before its folder was made
+                _check(config)  # a single run's has been checked before its folder was made
             module, function = task.split(":")
             code = getattr(importlib.import_module(module), function)(config)
         except Exception as error:
@@ -78,10 +89,19 @@ class CheckBeforeStart(Callback):
         OmegaConf.set_struct(plain, False)
         plain.folder = config.hydra.run.dir  # Hydra has not made it yet
         try:
-            check(plain, SUPPLIED)
+            _check(plain)
         except InputError as error:
             # Hydra turns an Exception in a callback into a warning; leaving the process is not one.
             sys.exit(tell(error))
+
+
+def _check(config: DictConfig) -> None:
+    check(config, SUPPLIED)
+    for key, kind in TOP_LEVEL.items():
+        if key in config and type(config[key]) is not kind:
+            raise InputError(f"{key}={config[key]}: expected {kind.__name__}, got {type(config[key]).__name__}")
+    if config.get("seed", 0) < 0:
+        raise InputError(f"seed={config.seed}: expected 0 or more")
 
 
 def _offer_run_folder(config_name: str, arguments: list[str]) -> str:

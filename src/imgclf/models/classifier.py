@@ -64,6 +64,7 @@ class Classifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.make_optimizer = optimizer
+        self.average_flips = False
         self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
         # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
         self.example_input_array = torch.zeros(1, in_channels, image_size, image_size)
@@ -117,8 +118,12 @@ class Classifier(LightningModule):
         self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Class probabilities, float32 (n, k)."""
-        return self(batch[0]).float().softmax(dim=1)
+        """Class probabilities, float32 (n, k); with ``average_flips`` the mean over each image and its mirror image."""
+        images = batch[0]
+        probabilities = self(images).float().softmax(dim=1)
+        if self.average_flips:
+            probabilities = (probabilities + self(images.flip(3)).float().softmax(dim=1)) / 2
+        return probabilities
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         images, labels = batch

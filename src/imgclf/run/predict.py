@@ -46,6 +46,7 @@ def predict_rank(config: DictConfig, parts: str) -> int:
     speak(None)
     begin = time.perf_counter()
     model = trained_model(config)
+    model.average_flips = config.average_flips
     data: ImageData = built(config, "data")
     if not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no images to predict: test it with scripts/evaluate.py")
