@@ -7,6 +7,7 @@ is a fresh interpreter that reads one resolved configuration; nothing of one job
 
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -138,4 +139,10 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    code = _main()
+    # Not sys.exit: threads of the process group may still run, and destroying them while the interpreter ends aborts
+    # a process that has done all its work.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

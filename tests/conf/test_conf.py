@@ -47,6 +47,7 @@ def composed(tmp_path: Path) -> Iterator[type]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield Composer
     GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 def train_two_batches(config: DictConfig) -> dict[str, float]:
@@ -127,7 +128,7 @@ def test_debug(composed: type, debug: str, tmp_path: Path) -> None:
 
 
 def test_overfitting_one_batch_brings_its_loss_to_nothing(composed: type) -> None:
-    config = composed("debug=overfit", "data.batch_size=16", "optimizer.lr=0.5", "trainer.max_epochs=60")
+    config = composed("debug=overfit", "data.batch_size=16", "optimizer.lr=0.1", "trainer.max_epochs=60")
     metrics = fit_and_test(config, RunFolder(config.folder), resume=False)
     assert metrics["train/loss"] < 0.05
     assert metrics["train/acc"] == 1

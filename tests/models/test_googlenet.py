@@ -174,4 +174,5 @@ def test_a_checkpoint_opens_with_nothing_else_at_hand(reopened: Callable[..., di
         "residual": True,
         "init": "xavier",
         "label_smoothing": 0.0,
+        "channels_last": False,
     }

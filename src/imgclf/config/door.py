@@ -96,12 +96,12 @@ class CheckBeforeStart(Callback):
 
 
 def _check(config: DictConfig) -> None:
-    check(config, SUPPLIED)
     for key, kind in TOP_LEVEL.items():
         if key in config and type(config[key]) is not kind:
             raise InputError(f"{key}={config[key]}: expected {kind.__name__}, got {type(config[key]).__name__}")
     if config.get("seed", 0) < 0:
         raise InputError(f"seed={config.seed}: expected 0 or more")
+    check(config, SUPPLIED)
 
 
 def _offer_run_folder(config_name: str, arguments: list[str]) -> str:
