@@ -286,6 +286,14 @@ def test_a_resumed_run_stays_the_run_it_was(door: Door) -> None:
     door("train.py", "resume=run", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
 
 
+def test_a_run_that_lacked_only_its_test_is_finished(door: Door, tmp_path: Path) -> None:
+    door("train.py", *SHORT, "hydra.run.dir=run")
+    whole = metrics(tmp_path / "run")
+    (tmp_path / "run" / "metrics.json").unlink()
+    door("train.py", "resume=run")
+    assert metrics(tmp_path / "run") == whole
+
+
 def test_help_is_for_people_and_nothing_heavy_is_loaded_for_it(root: Path, tmp_path: Path) -> None:
     program = (
         "import runpy, sys\n"

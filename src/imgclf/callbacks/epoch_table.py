@@ -26,11 +26,19 @@ class EpochTable(Callback):
         self.rows: list[dict[str, Any]] = []
         self._epoch_start = time.perf_counter()
 
+    def last_metrics(self) -> dict[str, float]:
+        """The metrics of the last epoch in the file, also where this process trained none; empty without a file."""
+        rows = self._read()
+        return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not self.file.exists():
+            return []
+        with self.file.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows = []
-        if self.file.exists():
-            with self.file.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < trainer.current_epoch]
+        self.rows = [row for row in self._read() if int(row["epoch"]) < trainer.current_epoch]
         self._epoch_start = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

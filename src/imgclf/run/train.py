@@ -46,6 +46,7 @@ def train(config: DictConfig) -> int:
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
+        folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
     else:
         folder.claim()
     folder.write_config(frozen(config))
@@ -106,7 +107,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     seed_everything(config.seed, verbose=False)
     data: ImageData = built(config, "data")
     model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
-    throughput = Throughput()
+    throughput, table = Throughput(), EpochTable(folder.table_file)
     chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
     checkpoint = next((c for c in chosen if isinstance(c, BestAndLast)), None)
     stop = StopOnSignal(checkpoint)
@@ -115,7 +116,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         "trainer",
         # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
         # they are not for configurations to leave out.
-        callbacks=[StepSeed(config.seed), throughput, EpochTable(folder.table_file), *chosen, stop],
+        callbacks=[StepSeed(config.seed), throughput, table, *chosen, stop],
         logger=built_loggers(config, last),
         default_root_dir=str(folder.path),
         enable_checkpointing=checkpoint is not None,
@@ -123,7 +124,8 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     _describe(model, data, trainer, folder)
     trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
     stop.raise_if_stopped()
-    metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
+    metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
     if checkpoint is not None and checkpoint.best_epoch is not None:
         metrics["best_epoch"] = checkpoint.best_epoch
