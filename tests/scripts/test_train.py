@@ -88,7 +88,13 @@ def test_the_same_seed_gives_the_same_numbers_and_another_others(door: Door, tmp
 
 
 # Dropout and a schedule by batch: what a step draws, and where it stands, must both continue.
-STATEFUL = ("model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20")
+STATEFUL = (
+    "trainer.accumulate_grad_batches=2",
+    "model.dropout=0.3",
+    "schedule=cosine",
+    "schedule.interval=batch",
+    "schedule.warmup_updates=20",
+)
 RUN = ("trainer.max_epochs=8", "optimizer.momentum=0.9", "optimizer.lr=0.05", *STATEFUL)
 
 

@@ -48,8 +48,10 @@ class StopOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # After its last batch the epoch is carried through to its end, validation included.
-        if not trainer.is_last_batch and self._agreed(trainer):
+        # Gradients that wait for more batches are in no checkpoint: stop after an update. And after its last batch the
+        # epoch is carried through to its end, validation included.
+        is_update = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if is_update and not trainer.is_last_batch and self._agreed(trainer):
             if self.checkpoint is not None:
                 self.checkpoint.save(trainer)
             raise Interrupted(self.signum)
