@@ -18,11 +18,12 @@ MAY_IMPORT = {
     "data": {"images"},
     "models": set(),
     "callbacks": {"schedules", "report", "models"},
-    "ranks": set(),
-    "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks"},
+    "scheduler": set(),
+    "ranks": {"scheduler"},
+    "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks", "scheduler"},
 }
 KNOW_HYDRA = {"run", "config", "sweep", "ranks"}
-NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log"}
+NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log", "scheduler"}
 
 
 def imports(file: Path) -> set[str]:

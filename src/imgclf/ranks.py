@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from imgclf import scheduler
 from imgclf.errors import tell
 
 GRACE_SECONDS = 10.0
@@ -25,14 +26,14 @@ GRACE_SECONDS = 10.0
 
 def started_from_outside() -> bool:
     """Whether torchrun or SLURM has started this process as one of several."""
-    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+    return "LOCAL_RANK" in os.environ or scheduler.tasks() > 1
 
 
 def launch(count: int, function: str, config_file: str, argument: str) -> int:
     """Run ``function(config, argument)`` in ``count`` fresh processes that form one group, and wait for all.
 
-    SIGINT and SIGTERM are passed on to each, once. When one process fails, the others, which would wait for it
-    forever, are ended.
+    SIGINT, SIGTERM and the batch system's signals are passed on to each, once. When one process fails, the others,
+    which would wait for it forever, are ended.
 
     Args:
         count: number of processes on this machine.
@@ -103,7 +104,7 @@ def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python takes signals in the main thread only
         return
-    previous = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM, *scheduler.signals())}
     try:
         yield
     finally:

@@ -4,6 +4,7 @@
 
     .hydra/config.yaml     the resolved configuration, enough to evaluate, predict, resume
     .hydra/overrides.yaml  what the user gave on the command line
+    .hydra/hydra.yaml      Hydra's own settings
     run.json               command, commit, host, versions, seed, start, end, outcome
     metrics.json           final metrics; present only when the run is finished
     metrics.csv            a row an epoch
@@ -35,6 +36,7 @@ class RunFolder:
         self.path = Path(path)
         self.config_file = self.path / ".hydra" / "config.yaml"
         self.overrides_file = self.path / ".hydra" / "overrides.yaml"
+        self.hydra_file = self.path / ".hydra" / "hydra.yaml"
         self.run_file = self.path / "run.json"
         self.metrics_file = self.path / "metrics.json"
         self.table_file = self.path / "metrics.csv"
@@ -60,8 +62,11 @@ class RunFolder:
             )
         return folder
 
-    def claim(self) -> None:
+    def claim(self, **entries: Any) -> None:
         """Take the folder for a new run, exactly once even if two processes try at the same moment.
+
+        Args:
+            entries: first ones of run.json.
 
         Raises:
             InputError: another run has it.
@@ -69,7 +74,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with self.run_file.open("x") as file:
-                file.write("{}\n")
+                file.write(json.dumps(entries) + "\n")
         except FileExistsError:
             raise InputError(
                 f"{self.path} holds a run already: continue it with resume={self.path}, or choose another folder"
@@ -103,6 +108,11 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Keep the resolved configuration, YAML text."""
         write_whole(self.config_file, text)
+
+    def write_hydra(self, overrides: list[str], settings: str) -> None:
+        """Keep what the user gave on the command line, and Hydra's settings, YAML text."""
+        write_whole(self.overrides_file, yaml.safe_dump(overrides))
+        write_whole(self.hydra_file, settings)
 
     def write_run(self, **entries: Any) -> None:
         """Add entries to run.json."""

@@ -1,9 +1,12 @@
-"""Ctrl-C and SIGTERM: finish the step, save, and stop."""
+"""Ctrl-C, SIGTERM and the batch system's signals: finish the step, save, and stop."""
 
+import contextlib
 import signal
+from collections.abc import Collection, Iterator
 from types import FrameType
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.checkpoints import BestAndLast
@@ -29,12 +32,24 @@ class StopOnSignal(Callback):
 
     Args:
         checkpoint: what saves; None where the run keeps no checkpoints.
+        also: further signals to stop on, those of a batch system.
     """
 
-    def __init__(self, checkpoint: BestAndLast | None) -> None:
+    def __init__(self, checkpoint: BestAndLast | None, also: Collection[int] = ()) -> None:
         self.checkpoint = checkpoint
+        self.also = also
         self.signum = 0
         self._previous: dict[int, Any] = {}
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the batch system's signals, which would end a process that does not, from before the first step on."""
+        previous = {s: signal.signal(s, self._note) for s in self.also}
+        try:
+            yield
+        finally:
+            for signum, handler in previous.items():
+                signal.signal(signum, handler)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here and not earlier: Lightning installs handlers of its own just before.
@@ -61,12 +76,11 @@ class StopOnSignal(Callback):
             trainer.should_stop = True  # BestAndLast, which comes next, saves because of it
 
     def _agreed(self, trainer: Trainer) -> bool:
-        stop = self.signum != 0
         if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-            if stop and not self.signum:
-                self.signum = signal.SIGTERM
-        return stop
+            # A signal reaches the processes one after the other; all stop now, and for the same one.
+            noted = torch.tensor(self.signum, device=trainer.strategy.root_device)
+            self.signum = int(trainer.strategy.reduce(noted, reduce_op="max"))
+        return self.signum != 0
 
     def raise_if_stopped(self) -> None:
         """For the caller of ``fit``, which ends quietly when the signal came with an epoch's last batch."""

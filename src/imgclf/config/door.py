@@ -17,6 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from imgclf.config import resolvers
 from imgclf.config.check import check
 from imgclf.config.suggest import explain
 from imgclf.errors import InputError, tell
@@ -54,6 +55,7 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
         os.environ["IMGCLF_TRACEBACK"] = "1"
     # Hydra then hands its errors over instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    resolvers.register()
     try:
         config_name = _offer_run_folder(config_name, sys.argv[1:])
         run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)

@@ -42,6 +42,19 @@ from imgclf.errors import InputError
 _FLAGS_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p"}
 _MOST_LISTED = 12  # names listed in a message
 
+# What a choice or a class of a plugin needs: the extra of pyproject.toml that brings it.
+_EXTRAS = {
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/ray": "ray",
+    "hydra/sweeper/optuna": "optuna",
+    "hydra_plugins.hydra_joblib_launcher": "joblib",
+    "hydra_plugins.hydra_submitit_launcher": "slurm",
+    "hydra_plugins.hydra_ray_launcher": "ray",
+    "hydra_plugins.hydra_optuna_sweeper": "optuna",
+}
+
 
 def explain(error: Exception, overrides: list[str], config_dir: Path, config_name: str) -> str | None:
     """Say what is wrong with the command line or a YAML file; None if the error is not one of these.
@@ -60,6 +73,9 @@ def explain(error: Exception, overrides: list[str], config_dir: Path, config_nam
         return _bad_yaml(error)
     if isinstance(error, OmegaConfBaseException):
         return _omegaconf(error, tree)
+    plugin = re.search(r"Unknown plugin class : '(\w+\.\w+)", str(error))
+    if plugin and plugin[1] in _EXTRAS:
+        return _not_installed(_EXTRAS[plugin[1]], tree)
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _not_a_choice(tree)
     if isinstance(error, HydraException):
@@ -262,6 +278,8 @@ def _missing_config(error: MissingConfigException, tree: _Tree) -> str:
         hint = f"Did you mean '{near}'? " if near else ""
         head = f"There is no configuration '{missing}' in {tree.folder}."
         return f"{head}\n{hint}There are: {_listed(there) or 'none'}"
+    if missing in _EXTRAS:
+        return _not_installed(_EXTRAS[missing], tree)
     group, _, choice = missing.rpartition("/")
     options = sorted(error.options or tree.groups.get(group, []))
     typed = tree.typed(group, choice)
@@ -277,6 +295,12 @@ def _missing_config(error: MissingConfigException, tree: _Tree) -> str:
     plugin = group in ("hydra/launcher", "hydra/sweeper")
     more = f"; more come with a plugin (pip install hydra-{choice.partition('_')[0]}-...)" if plugin else ""
     return f"{head}\n" + (f"Did you mean '{near}'? " if near else "") + f"Choices: {_listed(options)}{more}"
+
+
+def _not_installed(extra: str, tree: _Tree) -> str:
+    wants = ("hydra/launcher", "hydra/sweeper", "search")
+    typed = next((text for text in tree.overrides if text.partition("=")[0] in wants), extra)
+    return f"{typed}: needs packages that are not installed.\nAdd them: uv run --extra {extra} scripts/{tree.name}.py ..."
 
 
 def _unreadable(override: str, message: str, tree: _Tree) -> str:

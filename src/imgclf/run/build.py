@@ -1,15 +1,23 @@
 """Objects from the nodes of a configuration."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 
+from imgclf import scheduler
 from imgclf.errors import InputError
 
 
@@ -35,6 +43,26 @@ def built(config: DictConfig, key: str, **arguments: Any) -> Any:
         if isinstance(cause, ValueError | TypeError | ImportError | MisconfigurationException):
             raise InputError(f"{key} ({config[key].get('_target_')}) cannot be built: {cause}") from error
         raise
+
+
+def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
+    """The Trainer, told who has started the processes: Lightning would take each job of SLURM for several tasks.
+
+    Raises:
+        InputError: the constructor refuses a value.
+    """
+    if "plugins" not in config.trainer:
+        arguments["plugins"] = [_environment()]
+    trainer: Trainer = built(config, "trainer", **arguments)
+    return trainer
+
+
+def _environment() -> ClusterEnvironment:
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if "LOCAL_RANK" not in os.environ and scheduler.tasks() > 1:
+        return SLURMEnvironment(auto_requeue=False)
+    return LightningEnvironment()
 
 
 def built_group(config: DictConfig, key: str) -> list[Any]:

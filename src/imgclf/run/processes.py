@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from imgclf import ranks
+from imgclf import ranks, scheduler
 from imgclf.errors import InputError
 from imgclf.log import log_to, quieten
 
@@ -23,7 +23,10 @@ def in_processes(config: DictConfig, rank: Rank, argument: str) -> int:
         The exit code.
     """
     count = process_count(config.trainer)
-    if count == 1 or ranks.started_from_outside():
+    if ranks.started_from_outside():
+        scheduler.require_tasks(count * config.trainer.num_nodes)
+        return rank(config, argument)
+    if count == 1:
         return rank(config, argument)
     with tempfile.TemporaryDirectory(prefix="imgclf-") as folder:
         file = Path(folder) / "config.yaml"

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
-from imgclf import ranks
+from imgclf import ranks, scheduler
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.interrupt import Interrupted, StopOnSignal
@@ -17,7 +17,7 @@ from imgclf.callbacks.throughput import Throughput
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.provenance import now, provenance
-from imgclf.run.build import built, built_group, built_loggers, load_weights
+from imgclf.run.build import built, built_group, built_loggers, built_trainer, load_weights
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.processes import in_processes, is_first, speak
 from imgclf.run_folder import RunFolder
@@ -36,21 +36,39 @@ def train(config: DictConfig) -> int:
         The exit code.
     """
     folder = RunFolder(config.folder)
-    resuming = "resume" in config
     if config.retrain_on_all:
         config.data.fit_on = "train_valid"
     if ranks.started_from_outside():
-        _require_one_folder_for_all(resuming)
-        if not is_first():
-            return train_rank(config, "resume" if resuming else "start")
-    if resuming:
-        _refuse_a_finished_run(folder, config)
-        _refuse_another_run(folder, config)
-        folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
-    else:
-        folder.claim()
-    folder.write_config(frozen(config))
-    return in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
+        _require_one_folder_for_all("resume" in config)
+    if "resume" in config:
+        if is_first():
+            _refuse_a_finished_run(folder, config)
+            _refuse_another_run(folder, config)
+            folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
+            folder.write_config(frozen(config))
+            config = thawed(folder)
+        return _in_the_queue(config, folder, "resume")
+    started_again = scheduler.is_restart_of(folder.read_run)
+    if started_again and folder.read_metrics() is not None:
+        return 0  # the job had done its work, and lost its machine only afterwards
+    if started_again and folder.config_file.exists():
+        return _in_the_queue(thawed(folder), folder, "resume")
+    if is_first():
+        if not started_again:
+            folder.claim(**scheduler.identity())
+        folder.write_hydra(list(HydraConfig.get().overrides.task), OmegaConf.to_yaml(HydraConfig.instance().cfg))
+        folder.write_config(frozen(config))
+        config = thawed(folder)
+    return _in_the_queue(config, folder, "start")
+
+
+def _in_the_queue(config: DictConfig, folder: RunFolder, how: str) -> int:
+    """Train; where the batch system needs the machine before that is done, have it started again later."""
+    code = in_processes(config, train_rank, how)
+    if code - 128 in scheduler.signals():
+        speak(folder.log_file)
+        scheduler.queue_again(code - 128, first=is_first())
+    return code
 
 
 def train_rank(config: DictConfig, how: str) -> int:
@@ -65,7 +83,7 @@ def train_rank(config: DictConfig, how: str) -> int:
     """
     folder = RunFolder(config.folder)
     speak(folder.log_file)
-    earlier = folder.read_run()
+    earlier = folder.read_run() if is_first() else {}
     begin = time.perf_counter()
     if is_first():
         start = {"start": now()} if how == "start" else {"resumed": [*earlier.get("resumed", []), now()]}
@@ -110,10 +128,9 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     throughput, table = Throughput(), EpochTable(folder.table_file)
     chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
     checkpoint = next((c for c in chosen if isinstance(c, BestAndLast)), None)
-    stop = StopOnSignal(checkpoint)
-    trainer: Trainer = built(
+    stop = StopOnSignal(checkpoint, scheduler.signals())
+    trainer = built_trainer(
         config,
-        "trainer",
         # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
         # they are not for configurations to leave out.
         callbacks=[StepSeed(config.seed), throughput, table, *chosen, stop],
@@ -122,8 +139,9 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         enable_checkpointing=checkpoint is not None,
     )
     _describe(model, data, trainer, folder)
-    trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
-    stop.raise_if_stopped()
+    with stop.listening():
+        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+        stop.raise_if_stopped()
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
     metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf.errors import InputError
-from imgclf.run.build import built, built_group, load_weights
+from imgclf.run.build import built, built_group, built_trainer, load_weights
 from imgclf.run.freeze import thawed
 from imgclf.run_folder import RunFolder
 
@@ -35,12 +35,10 @@ def trained_model(config: DictConfig) -> LightningModule:
 
 def bare_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
     """A Trainer that writes nothing."""
-    trainer: Trainer = built(
+    return built_trainer(
         config,
-        "trainer",
         callbacks=[*built_group(config, "callbacks"), *callbacks],
         logger=False,
         default_root_dir=str(config.run),
         enable_checkpointing=False,
     )
-    return trainer

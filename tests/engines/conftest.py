@@ -1,0 +1,241 @@
+"""A real SLURM on this machine, and what the tests of the engines share."""
+
+import contextlib
+import csv
+import importlib.util
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = """\
+ClusterName=imgclf
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CryptoType=crypto/munge
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+ReturnToService=2
+KillWait=5
+MinJobAge=60
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
+PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
+
+
+class Slurm:
+    """What a user of a cluster types."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def command(self, *arguments: str, expect: int = 0) -> str:
+        done = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == expect, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def jobs(self) -> list[tuple[str, str]]:
+        """Number and state of each job that is not over."""
+        lines = self.command("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
+        return [(line.split()[0], line.split()[1]) for line in lines]
+
+    def wait_until_idle(self, seconds: float = 90) -> None:
+        wait_for(lambda: not self.jobs(), seconds, lambda: f"still there: {self.jobs()}")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """SLURM with one machine of two processors: this one."""
+    missing = [program for program in PROGRAMS if _program(program) is None]
+    if missing:
+        pytest.skip(f"no SLURM here: {', '.join(missing)} missing; apt-get install slurm-wlm munge")
+    if os.getuid() != 0:
+        pytest.skip("SLURM's daemons are started as root only")
+    with contextlib.ExitStack() as daemons:
+        # Not below pytest's folder, which other users, such as munge, may not enter.
+        folder = Path(daemons.enter_context(tempfile.TemporaryDirectory(prefix="imgclf-slurm-")))
+        yield _started(folder, daemons)
+
+
+def _started(folder: Path, daemons: contextlib.ExitStack) -> Slurm:
+    folder.chmod(0o755)
+    host = socket.gethostname().split(".")[0]
+    text = CONFIGURATION.format(host=host, folder=folder, controller_port=_free_port(), node_port=_free_port())
+    (folder / "slurm.conf").write_text(text)
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+    started = Slurm({k: v for k, v in environment.items() if k != "PYTHONDONTWRITEBYTECODE"})
+    _start_munge(folder, daemons)
+    daemons.enter_context(_running(["slurmctld", "-D", "-c"], started.environment, folder))
+    daemons.enter_context(_running(["slurmd", "-D", "-N", host], started.environment, folder))
+    wait_for(lambda: _is_up(started), 60, lambda: (folder / "slurmctld.log").read_text())
+    daemons.callback(_cancel_all, started)
+    return started
+
+
+def _cancel_all(slurm: Slurm) -> None:
+    if slurm.jobs():
+        slurm.command("scancel", "--signal=KILL", *{number for number, _ in slurm.jobs()})
+        slurm.command("scancel", *{number for number, _ in slurm.jobs()})
+        slurm.wait_until_idle(30)
+
+
+def _start_munge(folder: Path, daemons: contextlib.ExitStack) -> None:
+    """munged runs as the user that owns its key and its folder."""
+    user = pwd.getpwnam("munge")
+    place = folder / "munge"
+    place.mkdir()
+    key = place / "key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    for path in (place, key):
+        os.chown(path, user.pw_uid, user.pw_gid)
+    command = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={place}/socket"]
+    files = [f"--pid-file={place}/pid", f"--log-file={place}/log", f"--seed-file={place}/seed"]
+    daemons.enter_context(_running([*command, *files], dict(os.environ), folder, user="munge"))
+    wait_for(lambda: (place / "socket").exists(), 20, lambda: (folder / "munged.out").read_text())
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str], folder: Path, user: str | None = None) -> Iterator[None]:
+    program = _program(command[0])
+    assert program is not None
+    with (folder / f"{command[0]}.out").open("w") as output:
+        process = subprocess.Popen(
+            [program, *command[1:]], env=environment, user=user, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _is_up(slurm: Slurm) -> bool:
+    done = subprocess.run(
+        ["sinfo", "--noheader", "--format=%T"], env=slurm.environment, capture_output=True, text=True, timeout=20
+    )
+    return done.returncode == 0 and "idle" in done.stdout
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def needs(*modules: str, extra: str) -> None:
+    """Skip the calling test where an extra is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed: uv run --extra {extra} pytest")
+
+
+class Run:
+    """What a run folder says, without what the clock decides."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def rows(self) -> list[dict[str, str]]:
+        file = self.folder / "metrics.csv"
+        if not file.exists():
+            return []
+        with file.open(newline="") as table:
+            return [_timeless(row) for row in csv.DictReader(table)]
+
+    def metrics(self) -> dict[str, Any]:
+        return _timeless(json.loads((self.folder / "metrics.json").read_text()))
+
+    def about(self) -> dict[str, Any]:
+        return json.loads((self.folder / "run.json").read_text())
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return torch.load(self.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    def log(self) -> str:
+        return (self.folder / "train.log").read_text()
+
+    def assert_same_as(self, other: "Run") -> None:
+        """Every number of the two runs is the same."""
+        assert self.rows() == other.rows()
+        assert self.metrics() == other.metrics()
+        one, two = self.weights(), other.weights()
+        assert all(torch.equal(one[name], two[name]) for name in one | two)
+
+
+def _timeless(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
+
+
+@pytest.fixture(scope="session")
+def train() -> Path:
+    """The script that users call."""
+    return ROOT / "scripts" / "train.py"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, train: Path) -> Callable[..., Run]:
+    """A run of these settings by itself, made once."""
+    runs: dict[tuple[str, ...], Run] = {}
+
+    def run(*settings: str) -> Run:
+        if settings not in runs:
+            folder = tmp_path_factory.mktemp("undisturbed") / "run"
+            command = [sys.executable, str(train), *settings, f"hydra.run.dir={folder}"]
+            environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+            done = subprocess.run(
+                command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            runs[settings] = Run(folder)
+        return runs[settings]
+
+    return run
