@@ -7,18 +7,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.checkpoints import BestAndLast
-
-
-class Interrupted(Exception):  # noqa: N818  (not an error: the user asked for it)
-    """Training stopped on a signal after saving ``last.ckpt``.
-
-    Args:
-        signum: the signal's number.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
+from imgclf.interruption import Interrupted
 
 
 class StopOnSignal(Callback):

@@ -51,9 +51,14 @@ def process_count(trainer: DictConfig) -> int:
     return int(devices)
 
 
+def process_number() -> int:
+    """Which of a run's processes this is, from 0."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
 def is_first() -> bool:
     """Whether this process speaks for the run."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    return process_number() == 0
 
 
 def speak(file: Path | None) -> None:

@@ -11,15 +11,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 from imgclf import ranks
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
-from imgclf.callbacks.interrupt import Interrupted, StopOnSignal
+from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
+from imgclf.holding import held
+from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
 from imgclf.run.build import built, built_group, built_loggers, load_weights
 from imgclf.run.freeze import frozen, thawed
-from imgclf.run.processes import in_processes, is_first, speak
+from imgclf.run.processes import in_processes, is_first, process_number, speak
 from imgclf.run_folder import RunFolder
 from imgclf.summary import training_table
 
@@ -43,14 +45,17 @@ def train(config: DictConfig) -> int:
         _require_one_folder_for_all(resuming)
         if not is_first():
             return train_rank(config, "resume" if resuming else "start")
-    if resuming:
-        _refuse_a_finished_run(folder, config)
-        _refuse_another_run(folder, config)
-        folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
-    else:
-        folder.claim()
-    folder.write_config(frozen(config))
-    return in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with held(folder.path, "a run"):
+        if resuming:
+            _refuse_a_finished_run(folder, config)
+            _refuse_another_run(folder, config)
+            folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
+            folder.error_file.unlink(missing_ok=True)
+        else:
+            folder.claim()
+        folder.write_config(frozen(config))
+        return in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
 
 
 def train_rank(config: DictConfig, how: str) -> int:
@@ -72,7 +77,8 @@ def train_rank(config: DictConfig, how: str) -> int:
         folder.write_run(**provenance(), **start, seed=config.seed, outcome="running")
     outcome = {"outcome": "failed"}
     try:
-        metrics = fit_and_test(config, folder, resume=how == "resume")
+        with interruptible():
+            metrics = fit_and_test(config, folder, resume=how == "resume")
         metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
         if is_first():
             folder.write_metrics(metrics)
@@ -85,6 +91,7 @@ def train_rank(config: DictConfig, how: str) -> int:
         return 128 + stop.signum
     except BaseException as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
+        folder.write_error(error, process_number())
         raise
     finally:
         if is_first():
