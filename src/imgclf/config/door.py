@@ -6,6 +6,7 @@ Only Hydra is imported here. A typo, a wrong type or a missing folder is answere
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from imgclf.config.suggest import explain
 from imgclf.errors import InputError, Refused, tell
 from imgclf.run_folder import RunFolder
 from imgclf.sweep_folder import SweepFolder
+
+# conf/hydra/launcher/ has files of the plugins' own names, so that --help finds them and they have comments. Hydra holds
+# them against the plugins' types, which is welcome, and warns of it. Here and not in a function: launchers' processes,
+# which import this module for the job, compose too.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 # Arguments that run.py hands over itself, so no config has them.
 SUPPLIED = {

@@ -52,8 +52,7 @@ def run_job(config: DictConfig, task: str) -> dict[str, float] | None:
     except Interrupted as stop:
         code = 128 + stop.signum
     except Exception as error:
-        code = tell(error)
-        _record_failure(folder, f"{type(error).__name__}: {error}", error)
+        code = _tell(error, folder)
     sys.stdout.flush()
     if code - 128 in STOPPING:
         if in_this_process:
@@ -96,6 +95,13 @@ def _choose_how(config: DictConfig, folder: RunFolder) -> None:
         return
     OmegaConf.set_struct(config, False)
     config.resume = str(folder.path)
+
+
+def _tell(error: Exception, folder: RunFolder) -> int:
+    """Record what a job failed with, and print its first line; the traceback stands in the folder."""
+    message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    _record_failure(folder, message, error)
+    return tell(error, f"{message.splitlines()[0]}\ntraceback: {folder.error_file}")
 
 
 def _record_failure(folder: RunFolder, message: str, error: Exception | None = None) -> None:

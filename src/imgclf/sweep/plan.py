@@ -58,8 +58,8 @@ class Plan:
         if once_each:
             _refuse_equals(new)
         self._refuse_changes(new)
-        if self.settings.preflight:
-            unfinished = [p for p in new if (j := self.folder.by_key(p.key)) is None or not self._is_finished(j)]
+        unfinished = [p for p in new if (job := self.folder.by_key(p.key)) is None or not self._is_finished(job)]
+        if self.settings.preflight and unfinished:
             preflight = importlib.import_module("imgclf.sweep.preflight")  # loads torch
             is_here = self.master.hydra.launcher._target_.endswith(_HERE)
             found = preflight.build_all(unfinished, here=is_here)
