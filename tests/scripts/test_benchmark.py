@@ -8,10 +8,10 @@ from conftest import Door
 SMALL = ("benchmark.rounds=1", "benchmark.images=100", "hydra.run.dir=out")
 MLP_ONLY = ("~benchmark.training.lenet", "~benchmark.training.googlenet")
 ON_MINI = (
-    "benchmark.training.mlp.overrides=[data=fashion_mnist_mini,model=mlp]",
+    "benchmark.training.mlp.overrides.data=fashion_mnist_mini",
     "benchmark.training.mlp.epochs=2",
     "benchmark.training.resnet18.batches=1",
-    "benchmark.training.resnet18.overrides=[data=kaggle_cifar10,model=lenet,data.batch_size=16,optimizer.momentum=0.9]",
+    "benchmark.training.resnet18.overrides={data:kaggle_cifar10,model:lenet,data.batch_size:16,optimizer.momentum:0.9}",
 )
 
 
@@ -22,13 +22,13 @@ def test_every_part_is_measured_and_written_down(door: Door, tmp_path: Path) -> 
     assert ways == {
         "training mlp": {"product", "limit", "plain"},
         "training resnet18": {"product", "limit", "plain"},
-        "loading Fashion-MNIST": {"product", "plain"},
-        "augmented batches from PNG files": {"product", "plain"},
+        "Fashion-MNIST batches": {"product", "plain"},
+        "augmented batches of PNG files": {"product", "plain"},
         "augmentation alone": {"product", "plain"},
         "decoding PNG files": {"product", "limit"},
         "evaluating resnet18": {"product", "plain"},
-        "predicting with resnet18": {"product", "plain"},
-        "start to first step; limit: imports": {"product", "limit"},
+        "predicting resnet18": {"product", "plain"},
+        "start to first step (limit: imports)": {"product", "limit"},
     }
     assert all(value > 0 for result in results.values() for values in result["values"].values() for value in values)
     assert all(name in shown for name in results)

@@ -24,14 +24,14 @@ class Case:
     """One training that is compared.
 
     Args:
-        overrides: as given to scripts/train.py.
+        overrides: as given to scripts/train.py, by key.
         epochs: how many; the first is not counted.
         batches: steps an epoch, for slow networks; None for whole epochs, which then count with all that happens
             between them but validation.
         pictures: whether the images are the made-up PNG files.
     """
 
-    overrides: Sequence[str]
+    overrides: Mapping[str, str | int | float]
     epochs: int
     batches: int | None = None
     pictures: bool = False
@@ -153,7 +153,7 @@ class _Ways:
             "product": lambda: self._child("product_loading", run=self._run("mlp"), augment=False),
             "plain": plain(self.plan.plain_workers),
         }
-        return [Comparison("loading Fashion-MNIST", "images/s", ways)]
+        return [Comparison("Fashion-MNIST batches", "images/s", ways)]
 
     def _augmentation(self) -> list[Comparison]:
         tree = str(self.tree)
@@ -171,7 +171,7 @@ class _Ways:
             "plain": lambda: self._child("plain_augmentation", tree=tree, images=self.plan.images),
         }
         return [
-            Comparison("augmented batches from PNG files", "images/s", from_files),
+            Comparison("augmented batches of PNG files", "images/s", from_files),
             Comparison("augmentation alone", "images/s", transforms),
         ]
 
@@ -199,12 +199,12 @@ class _Ways:
                 "plain_prediction", run=self._run("resnet18"), tree=str(self.tree), batch_size=128
             ),
         }
-        return [Comparison("predicting with resnet18", "images/s", ways)]
+        return [Comparison("predicting resnet18", "images/s", ways)]
 
     def _start(self) -> list[Comparison]:
         imports = "import torch, torchvision, pytorch_lightning"
         ways = {"product": self._product_start, "limit": lambda: self._seconds([sys.executable, "-c", imports])}
-        return [Comparison("start to first step; limit: imports", "s", ways)]
+        return [Comparison("start to first step (limit: imports)", "s", ways)]
 
     # --- measurements ---
 
@@ -233,7 +233,8 @@ class _Ways:
         case = self.plan.training[name]
         self.counter += 1
         folder = self.folder / "runs" / f"{name}_{self.counter}"
-        overrides = [*case.overrides, f"trainer.max_epochs={epochs}", "test=false", f"hydra.run.dir={folder}"]
+        given = [f"{key}={value}" for key, value in case.overrides.items()]
+        overrides = [*given, f"trainer.max_epochs={epochs}", "test=false", f"hydra.run.dir={folder}"]
         if case.batches is not None:
             overrides.append(f"trainer.limit_train_batches={case.batches}")
         if case.pictures:

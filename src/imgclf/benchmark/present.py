@@ -8,7 +8,7 @@ from typing import Any
 from imgclf.benchmark.plan import Comparison
 from imgclf.run_folder import write_whole
 
-HEAD = f"{'':34} {'plain':>9} {'product':>9} {'limit':>9}  {'x plain':>14}  {'of limit':>14}"
+HEAD = f"{'':40} {'plain':>9} {'product':>9} {'limit':>9}  {'x plain':>14}  {'of limit':>14}"
 
 
 def ratios(row: Comparison, way: str) -> list[float]:
@@ -24,7 +24,7 @@ def line(row: Comparison) -> str:
     numbers = [_number(median(row.values[way])) if way in row.values else "" for way in ("plain", "product", "limit")]
     shares = [_spread(ratios(row, way)) for way in ("plain", "limit")]
     name = f"{row.name}, {row.unit}"
-    return f"{name:34} {numbers[0]:>9} {numbers[1]:>9} {numbers[2]:>9}  {shares[0]:>14}  {shares[1]:>14}"
+    return f"{name:40} {numbers[0]:>9} {numbers[1]:>9} {numbers[2]:>9}  {shares[0]:>14}  {shares[1]:>14}"
 
 
 def _number(value: float) -> str:

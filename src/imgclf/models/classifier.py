@@ -101,6 +101,14 @@ class Classifier(LightningModule):
                 f"(1, {self.num_classes}): build it with num_classes={self.num_classes}"
             )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook it is in some 30 times a step; torch's search for parameters and buffers in
+        # what is assigned would take longer than a layer of a small network.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def setup(self, stage: str) -> None:
         """Choose the memory format, which depends on where and how the network is going to run."""
         wanted = self.channels_last
