@@ -16,13 +16,15 @@ MAY_IMPORT = {
     "config": set(),
     "report": set(),
     "data": {"images"},
-    "models": set(),
+    "optimizers": set(),
+    "models": {"optimizers"},
     "callbacks": {"schedules", "report", "models"},
     "ranks": set(),
+    "benchmark": {"images", "data", "models", "run"},
     "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks"},
     "sweep": {"config", "run", "report", "ranks"},
 }
-KNOW_HYDRA = {"run", "config", "sweep", "ranks"}
+KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}
 NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log"}
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
@@ -130,6 +131,12 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     )
     _describe(model, data, trainer, folder)
     trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    if is_first():
+        folder.write_run(
+            train_images=len(data.train_set),
+            precision=str(trainer.precision),
+            channels_last=getattr(model, "memory_format", None) is torch.channels_last,
+        )
     stop.raise_if_stopped()
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
     metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
