@@ -15,6 +15,20 @@ class InputError(ValueError):
     """
 
 
+class Refused(BaseException):
+    """Carries an error out of one of Hydra's callbacks, where an Exception would become a warning.
+
+    Args:
+        error: what :func:`tell` is to tell.
+        where: which part of the command it belongs to, to be added; empty for all of it.
+    """
+
+    def __init__(self, error: Exception, where: str = "") -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.where = where
+
+
 def tell(error: Exception, explanation: str | None = None) -> int:
     """Print one message for what the user can mend, the whole traceback for anything else.
 

@@ -29,6 +29,16 @@ def started_from_outside() -> bool:
     return "LOCAL_RANK" in os.environ or scheduler.tasks() > 1
 
 
+def process_number() -> int:
+    """Which of a run's processes this is, from 0."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
+def is_first() -> bool:
+    """Whether this process speaks for the run."""
+    return process_number() == 0
+
+
 def launch(count: int, function: str, config_file: str, argument: str) -> int:
     """Run ``function(config, argument)`` in ``count`` fresh processes that form one group, and wait for all.
 

@@ -11,12 +11,14 @@
     checkpoints/best.ckpt  by the monitored metric
     checkpoints/last.ckpt  to resume from
     train.log              what the terminal showed
+    error.txt              traceback, where the run failed
     events.out.tfevents.*  TensorBoard
 """
 
 import json
 import math
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.json"
         self.table_file = self.path / "metrics.csv"
         self.log_file = self.path / "train.log"
+        self.error_file = self.path / "error.txt"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
@@ -117,6 +120,11 @@ class RunFolder:
     def write_run(self, **entries: Any) -> None:
         """Add entries to run.json."""
         write_whole(self.run_file, json.dumps(self.read_run() | entries, indent=2) + "\n")
+
+    def write_error(self, error: BaseException, process: int = 0) -> None:
+        """Add the traceback of what a process of the run failed with to error.txt."""
+        with self.error_file.open("a", encoding="utf-8") as file:
+            file.write(f"process {process}\n{''.join(traceback.format_exception(error))}\n")
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Write metrics.json, the sign that the run is finished. Not-a-number becomes null, as JSON has none."""

@@ -61,6 +61,11 @@ def tasks() -> int:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
+def is_submitit() -> bool:
+    """Whether submitit runs this process and hands its result on."""
+    return "SUBMITIT_EXECUTOR" in os.environ
+
+
 def signals() -> tuple[signal.Signals, ...]:
     """Those that say: save, and be put back into the queue. None outside of batch systems.
 

@@ -15,6 +15,7 @@ from PIL import Image
 from imgclf.config.check import check
 from imgclf.config.door import SUPPLIED
 from imgclf.images.kaggle import CLASSES
+from imgclf.run.build import built
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.processes import process_count
 from imgclf.run.train import fit_and_test
@@ -70,7 +71,7 @@ def test_optimizers(composed: type, optimizer: str) -> None:
 
 @pytest.mark.parametrize("model", choices("model"))
 def test_models(composed: type, model: str) -> None:
-    sizes = {"nin": 67}  # the others take the images' own size
+    sizes = {"nin": 67, "alexnet": 63, "vgg11": 32}  # the others take the images' own size
     batches = "data.batch_size=8", "data.eval_batch_size=8"
     config = composed(f"model={model}", *batches, f"data.resize={sizes.get(model, 28)}")
     assert 0 <= train_two_batches(config)["test/acc"] <= 1
@@ -102,7 +103,8 @@ def test_data(composed: type, data: str, competition: Path) -> None:
 @pytest.mark.parametrize("callbacks", choices("callbacks"))
 @pytest.mark.parametrize("logger", choices("logger"))
 def test_callbacks_and_loggers(composed: type, callbacks: str, logger: str, tmp_path: Path) -> None:
-    train_two_batches(composed(f"callbacks={callbacks}", f"logger={logger}"))
+    settings = ["callbacks.swa.start_epoch=0"] if callbacks == "swa" else []
+    train_two_batches(composed(f"callbacks={callbacks}", f"logger={logger}", *settings))
     assert (tmp_path / "metrics.csv").exists()
     assert (tmp_path / "checkpoints" / "best.ckpt").exists() == (callbacks != "evaluation")
     assert bool(list(tmp_path.glob("events.out.tfevents.*"))) == (logger == "tensorboard")
@@ -136,12 +138,54 @@ def test_overfitting_one_batch_brings_its_loss_to_nothing(composed: type) -> Non
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_experiments(composed: type, experiment: str, competition: Path) -> None:
-    options = [f"data.dir={competition}", "data.batch_size=8"] if experiment.startswith("kaggle") else []
-    config = composed(f"experiment={experiment}", *options)
+    folder = [f"data.dir={competition}"] if experiment.startswith("kaggle") else []
+    config = composed(f"experiment={experiment}", "data.batch_size=8", "data.eval_batch_size=8", *folder)
     assert config.name == experiment
     if config.data._target_.endswith("FashionMNIST") and not FULL_DATA:
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
     train_two_batches(config)
+
+
+def swept() -> list[tuple[str, str, str]]:
+    """(experiment, key, choice) for every choice of every sweep that an experiment brings along."""
+    found = []
+    for file in sorted((CONF / "experiment").glob("*.yaml")):
+        params = OmegaConf.load(file).get("hydra", {}).get("sweeper", {}).get("params", {})
+        found += [(file.stem, key, choice) for key, choices in params.items() for choice in str(choices).split(",")]
+    return found
+
+
+@pytest.mark.parametrize(("experiment", "key", "choice"), swept())
+def test_every_choice_of_a_ready_sweep_can_be_built(composed: type, experiment: str, key: str, choice: str) -> None:
+    plain = composed(f"experiment={experiment}")
+    config = composed(f"experiment={experiment}", f"{key}={choice}")
+    built(config, "model", optimizer=built(config, "optimizer"))
+    built(config, "schedule")
+    if not key.startswith("+"):
+        assert str(OmegaConf.select(config, key)).lower() == choice
+    else:
+        assert (config.schedule, config.optimizer.lr) != (plain.schedule, plain.optimizer.lr)
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        # What the chapter plots, at epochs 0, 1, 5, 15, 20 and 29, worked out by hand.
+        ("constant", [0.3] * 6),
+        ("square_root", [0.1, 0.0707107, 0.0408248, 0.025, 0.0218218, 0.0182574]),
+        ("factor", [0.5, 0.45, 0.295245, 0.102946, 0.0607883, 0.0235506]),
+        ("multi_step", [0.5, 0.5, 0.5, 0.25, 0.25, 0.25]),
+        ("cosine", [0.3, 0.298215, 0.257530, 0.0524695, 0.01, 0.01]),
+        ("warmup_cosine", [0.0, 0.06, 0.3, 0.0825, 0.01, 0.01]),
+        ("polynomial", [0.3, 0.280333, 0.208333, 0.075, 0.0333333, 0.000333333]),
+    ],
+)
+def test_the_chapters_schedules_have_the_chapters_rates(composed: type, name: str, rates: list[float]) -> None:
+    config = composed("experiment=lenet_schedules", f"+experiment/lenet_schedules={name}")
+    schedule = built(config, "schedule")
+    scale = config.optimizer.lr
+    found = [scale * schedule.curve(update, config.trainer.max_epochs) for update in (0, 1, 5, 15, 20, 29)]
+    assert found == pytest.approx(rates, rel=1e-4)
 
 
 def test_each_group_file_begins_with_a_line_that_says_what_it_is() -> None:

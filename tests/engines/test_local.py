@@ -12,7 +12,7 @@ TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "data.batch_siz
 def launcher(name: str) -> list[str]:
     if name == "local":
         needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
-        return ["hydra/launcher=local"]
+        return ["hydra/launcher=submitit_local"]
     needs("ray", "hydra_plugins.hydra_ray_launcher", extra="ray")
     return ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"]
 

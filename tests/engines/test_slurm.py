@@ -19,7 +19,7 @@ def launcher() -> None:
 
 
 def sweep(slurm: Slurm, train: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    options = ["-m", "hydra/launcher=slurm", *SMALL, f"hydra.sweep.dir={folder}"]
+    options = ["-m", "hydra/launcher=submitit_slurm", *SMALL, f"hydra.sweep.dir={folder}"]
     return subprocess.Popen(
         [sys.executable, str(train), *options, *arguments],
         cwd=folder.parent,

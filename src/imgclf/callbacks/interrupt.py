@@ -1,8 +1,7 @@
 """Ctrl-C, SIGTERM and the batch system's signals: finish the step, save, and stop."""
 
-import contextlib
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from types import FrameType
 from typing import Any
 
@@ -10,18 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.checkpoints import BestAndLast
-
-
-class Interrupted(Exception):  # noqa: N818  (not an error: the user asked for it)
-    """Training stopped on a signal after saving ``last.ckpt``.
-
-    Args:
-        signum: the signal's number.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
+from imgclf.interruption import STOPPING, Interrupted
 
 
 class StopOnSignal(Callback):
@@ -35,25 +23,15 @@ class StopOnSignal(Callback):
         also: further signals to stop on, those of a batch system.
     """
 
-    def __init__(self, checkpoint: BestAndLast | None, also: Collection[int] = ()) -> None:
+    def __init__(self, checkpoint: BestAndLast | None, also: Collection[signal.Signals] = ()) -> None:
         self.checkpoint = checkpoint
         self.also = also
         self.signum = 0
         self._previous: dict[int, Any] = {}
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the batch system's signals, which would end a process that does not, from before the first step on."""
-        previous = {s: signal.signal(s, self._note) for s in self.also}
-        try:
-            yield
-        finally:
-            for signum, handler in previous.items():
-                signal.signal(signum, handler)
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here and not earlier: Lightning installs handlers of its own just before.
-        self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {s: signal.signal(s, self._note) for s in (*STOPPING, *self.also)}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.signum == signal.SIGINT == signum:

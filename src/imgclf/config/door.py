@@ -6,6 +6,7 @@ Only Hydra is imported here. A typo, a wrong type or a missing folder is answere
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from imgclf.config import resolvers
 from imgclf.config.check import check
 from imgclf.config.suggest import explain
-from imgclf.errors import InputError, tell
+from imgclf.errors import InputError, Refused, tell
 from imgclf.run_folder import RunFolder
+from imgclf.sweep_folder import SweepFolder
+
+# conf/hydra/launcher/ has files of the plugins' own names, so that --help finds them and they have comments. Hydra holds
+# them against the plugins' types, which is welcome, and warns of it. Here and not in a function: launchers' processes,
+# which import this module for the job, compose too.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 # Arguments that run.py hands over itself, so no config has them.
 SUPPLIED = {
@@ -58,18 +65,26 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
     resolvers.register()
     try:
         config_name = _offer_run_folder(config_name, sys.argv[1:])
+        sys.argv += _of_the_sweep(sys.argv[1:])
         run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)
         run(_guarded(task))()
-    except Exception as error:
+    except (Exception, Refused) as raised:
+        error = raised.error if isinstance(raised, Refused) else raised
         overrides = [a for a in sys.argv[1:] if not a.startswith("-")]
-        sys.exit(tell(error, explain(error, overrides, config_dir, config_name)))
+        explanation = explain(error, overrides, config_dir, config_name)
+        if explanation and isinstance(raised, Refused) and raised.where:
+            explanation += f"\n{raised.where}"
+        sys.exit(tell(error, explanation))
 
 
 def _guarded(task: str) -> Callable[[DictConfig], Any]:
-    def run(config: DictConfig) -> None:
+    def run(config: DictConfig) -> Any:
+        is_job = HydraConfig.get().mode == RunMode.MULTIRUN
+        if is_job and "sweep" in config:
+            return importlib.import_module("imgclf.sweep.job").run_job(config, task)
         try:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                _check(config)  # a single run's has been checked before its folder was made
+            if is_job:
+                check_all(config)  # a single run's has been checked before its folder was made
             module, function = task.split(":")
             code = getattr(importlib.import_module(module), function)(config)
         except Exception as error:
@@ -77,6 +92,7 @@ def _guarded(task: str) -> Callable[[DictConfig], Any]:
             sys.exit(tell(error))
         if code:
             sys.exit(code)
+        return None
 
     return run
 
@@ -91,13 +107,18 @@ class CheckBeforeStart(Callback):
         OmegaConf.set_struct(plain, False)
         plain.folder = config.hydra.run.dir  # Hydra has not made it yet
         try:
-            _check(plain)
+            check_all(plain)
         except InputError as error:
             # Hydra turns an Exception in a callback into a warning; leaving the process is not one.
             sys.exit(tell(error))
 
 
-def _check(config: DictConfig) -> None:
+def check_all(config: DictConfig) -> None:
+    """Hold a composed configuration against what the constructors it names take, and its own keys against their type.
+
+    Raises:
+        InputError: with a line for each problem.
+    """
     for key, kind in TOP_LEVEL.items():
         if key in config and type(config[key]) is not kind:
             raise InputError(f"{key}={config[key]}: expected {kind.__name__}, got {type(config[key]).__name__}")
@@ -124,3 +145,24 @@ def _offer_run_folder(config_name: str, arguments: list[str]) -> str:
     for group in ("data", "trainer", "callbacks"):
         store.store(group=group, name="run", node=frozen[group])
     return config_name
+
+
+def _of_the_sweep(arguments: list[str]) -> list[str]:
+    """Where ``sweep.resume=FOLDER`` is given, what leads Hydra to that folder, and arguments it was begun with.
+
+    With no other argument than the folder, the sweep is what it was: with its launcher, and, where its points are
+    drawn by a search, with the search space.
+    """
+    plain = [a for a in arguments if "=" in a and not a.startswith("-")]
+    given = dict(a.split("=", 1) for a in plain)
+    if "sweep.resume" not in given or given["sweep.resume"] in ("null", ""):
+        return []
+    if not {"-m", "--multirun"} & set(arguments):
+        raise InputError("sweep.resume goes on with a sweep: add -m")
+    path = given["sweep.resume"].strip("'\"")
+    folder = SweepFolder.existing(path)
+    added = [f"hydra.sweep.dir={given['sweep.resume']}"]
+    if all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given):
+        added += [a for a in folder.hydra_arguments if a.partition("=")[0] not in given]
+        added += [] if folder.is_grid else folder.arguments
+    return added

@@ -300,7 +300,9 @@ def _missing_config(error: MissingConfigException, tree: _Tree) -> str:
 def _not_installed(extra: str, tree: _Tree) -> str:
     wants = ("hydra/launcher", "hydra/sweeper", "search")
     typed = next((text for text in tree.overrides if text.partition("=")[0] in wants), extra)
-    return f"{typed}: needs packages that are not installed.\nAdd them: uv run --extra {extra} scripts/{tree.name}.py ..."
+    return (
+        f"{typed}: needs packages that are not installed.\nAdd them: uv run --extra {extra} scripts/{tree.name}.py ..."
+    )
 
 
 def _unreadable(override: str, message: str, tree: _Tree) -> str:

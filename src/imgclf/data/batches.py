@@ -34,8 +34,20 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
         assert self.chosen is None
         return ImageArray(self.images, self.labels, torch.from_numpy(positions))
 
+    def on(self, device: torch.device) -> "ImageArray":
+        """The same set with the images it needs in the memory of a device."""
+        if self.chosen is None:
+            return ImageArray(self.images.to(device), self.labels.to(device))
+        return ImageArray(self.images[self.chosen].to(device), self.labels[self.chosen].to(device))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the set's own images."""
+        return len(self) * self.images[0].numel() * self.images.element_size()
+
     def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Positions int64 (b,) -> images uint8 (b, c, h, w), labels int64 (b,)."""
+        positions = positions.to(self.images.device, non_blocking=True)
         if self.chosen is not None:
             positions = self.chosen[positions]
         return self.images.index_select(0, positions), self.labels.index_select(0, positions)
@@ -161,7 +173,7 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
             collate_fn=_as_it_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and images.images.device.type == "cpu",
         )
 
 

@@ -43,6 +43,9 @@ class ImageData(LightningDataModule):
         num_workers: processes that gather batches ahead; 0 is fastest for images in memory.
         augment: which of ``augmentations`` training images go through; ``none`` for none.
         augmentations: by name; each is called with whole batches, on the device, before the conversion to float.
+        resident: keep the images in a GPU's memory, where gathering a batch costs next to nothing; ``auto`` does so
+            where they take no more than a quarter of what is free. Each process of a DDP run keeps all of them.
+            Without a GPU, and for images to predict, it means nothing.
         fit_on: ``train`` leaves the validation images out of training; ``train_valid`` trains on them too, and
             nothing is validated.
     """
@@ -67,6 +70,7 @@ class ImageData(LightningDataModule):
         num_workers: int = 0,
         augment: str = "none",
         augmentations: Mapping[str, Augmentation] | None = None,
+        resident: bool | Literal["auto"] = "auto",
         fit_on: FitOn = "train",
     ) -> None:
         super().__init__()
@@ -81,6 +85,11 @@ class ImageData(LightningDataModule):
                 raise InputError(f"data.{name} must be at least 1, got {value}")
         if num_workers < 0:
             raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
+        if resident is True and num_workers > 0:
+            raise InputError(
+                f"data.resident=true and data.num_workers={num_workers}: workers cannot reach images in a GPU's "
+                "memory, set data.num_workers=0"
+            )
         if not 0 < val_fraction < 1:
             raise InputError(f"data.val_fraction must lie in (0, 1), got {val_fraction}")
         if len(mean) != len(std) or any(s <= 0 for s in std):
@@ -99,6 +108,7 @@ class ImageData(LightningDataModule):
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.num_workers = num_workers
+        self.resident = resident
         known = {"none": NoAugmentation()} | dict(augmentations or {})
         if augment not in known:
             raise InputError(f"data.augment must be one of {', '.join(known)}, got {augment!r}")
@@ -139,10 +149,18 @@ class ImageData(LightningDataModule):
         if part == "train":
             train, val = self.split(images.labels.numpy())
             everything = images if self.fit_on == "train_valid" else images.part(train)
-            self.train_set, self.val_set = everything, images.part(val)
+            self.train_set, self.val_set = self._near(everything), self._near(images.part(val))
         else:
-            setattr(self, f"{part}_set", images)
+            setattr(self, f"{part}_set", self._near(images) if part == "test" else images)
         self._read.add(part)
+
+    def _near(self, images: ImageArray) -> ImageArray:
+        """The images where batches of them are gathered: in memory, or on the GPU that is going to use them."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if device.type != "cuda" or self.resident is False or self.num_workers > 0:
+            return images
+        free, _ = torch.cuda.mem_get_info(device)
+        return images.on(device) if self.resident is True or images.nbytes <= free // 4 else images
 
     def _check(self, images: ImageArray) -> None:
         channels = images.images.shape[1]

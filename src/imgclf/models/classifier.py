@@ -4,7 +4,7 @@ Legend of shapes: n images of a batch, c channels, h = w = image_size pixels, k 
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from imgclf.errors import InputError
 from imgclf.models.smallest_image import LARGEST_TRIED, smallest_image_size
 from imgclf.models.totals import Totals
+from imgclf.optimizers.sgld import SGLD
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 Batch = tuple[Tensor, Tensor]
@@ -36,8 +37,10 @@ class Classifier(LightningModule):
         label_smoothing: share of the target taken from the true class and spread over all classes, in [0, 1)
             (Szegedy et al. 2016, section 7). It shapes the training loss only; validation and test report the
             plain cross-entropy, so that runs with different smoothing can be compared.
-        channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in bfloat16
-            or on a GPU are faster with; the numbers differ by rounding only.
+        channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in 16 bits
+            or on a GPU are faster with; the numbers differ by rounding only. ``auto`` does so just there.
+        compile: translate the network with ``torch.compile`` before its first step, which takes a while and then runs
+            faster on a GPU.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
     Raises:
@@ -52,7 +55,8 @@ class Classifier(LightningModule):
         image_size: int,
         num_classes: int,
         label_smoothing: float = 0.0,
-        channels_last: bool = False,
+        channels_last: bool | Literal["auto"] = "auto",
+        compile: bool = False,
         optimizer: OptimizerFactory | None = None,
     ) -> None:
         super().__init__()
@@ -62,15 +66,15 @@ class Classifier(LightningModule):
         self.net = net
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.channels_last = channels_last
+        self.to_compile = compile
+        self.memory_format = torch.contiguous_format
         self.make_optimizer = optimizer
         self.average_flips = False
         self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
         # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
         self.example_input_array = torch.zeros(1, in_channels, image_size, image_size)
         self._check_net(in_channels, image_size)
-        if channels_last:
-            self.net.to(memory_format=torch.channels_last)
 
     def _check_net(self, in_channels: int, image_size: int) -> None:
         """Send one image through, so that a misfit shows before data is read."""
@@ -96,6 +100,26 @@ class Classifier(LightningModule):
                 f"{name} gives outputs of shape {tuple(logits.shape)} for one image of {size}, expected "
                 f"(1, {self.num_classes}): build it with num_classes={self.num_classes}"
             )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook it is in some 30 times a step; torch's search for parameters and buffers in
+        # what is assigned would take longer than a layer of a small network.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def setup(self, stage: str) -> None:
+        """Choose the memory format, which depends on where and how the network is going to run."""
+        wanted = self.channels_last
+        if wanted == "auto":
+            fast = "16" in str(self.trainer.precision) or self.trainer.strategy.root_device.type == "cuda"
+            wanted = fast and any(isinstance(module, nn.Conv2d) for module in self.net.modules())
+        self.memory_format = torch.channels_last if wanted else torch.contiguous_format
+        self.net.to(memory_format=self.memory_format)
+        if self.to_compile:
+            self.net.compile()
+            self.to_compile = False  # once for all stages
 
     def forward(self, images: Tensor) -> Tensor:
         """Float32 images (n, c, h, w) to logits (n, k)."""
@@ -158,7 +182,11 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> Optimizer:
         if self.make_optimizer is None:
             raise InputError(f"{type(self).__name__} was built without an optimizer: pass optimizer=... to train it")
-        return self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        if isinstance(optimizer, SGLD) and optimizer.num_images is None:
+            # Its noise depends on how many images the loss is the mean of, which only the run knows.
+            optimizer.num_images = len(self.trainer.datamodule.train_set)  # type: ignore[attr-defined]
+        return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Without the sums so far, the loss of an epoch resumed in its middle would cover its second half only.

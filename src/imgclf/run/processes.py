@@ -1,6 +1,5 @@
 """How many processes a configuration asks for."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from imgclf import ranks, scheduler
 from imgclf.errors import InputError
 from imgclf.log import log_to, quieten
+from imgclf.ranks import is_first as is_first
+from imgclf.ranks import process_number as process_number
 
 # What a process runs: the configuration, and an argument of its own.
 Rank = Callable[[DictConfig, str], int]
@@ -52,11 +53,6 @@ def process_count(trainer: DictConfig) -> int:
     if str(devices) in ("auto", "-1"):
         return 1 if trainer.accelerator == "cpu" else max(1, torch.cuda.device_count())
     return int(devices)
-
-
-def is_first() -> bool:
-    """Whether this process speaks for the run."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 def speak(file: Path | None) -> None:

@@ -4,22 +4,26 @@ import logging
 import time
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf import ranks, scheduler
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
-from imgclf.callbacks.interrupt import Interrupted, StopOnSignal
+from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
+from imgclf.holding import held
+from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
 from imgclf.run.build import built, built_group, built_loggers, built_trainer, load_weights
 from imgclf.run.freeze import frozen, thawed
-from imgclf.run.processes import in_processes, is_first, speak
+from imgclf.run.processes import in_processes, is_first, process_number, speak
 from imgclf.run_folder import RunFolder
 from imgclf.summary import training_table
 
@@ -39,36 +43,39 @@ def train(config: DictConfig) -> int:
     if config.retrain_on_all:
         config.data.fit_on = "train_valid"
     if ranks.started_from_outside():
-        _require_one_folder_for_all("resume" in config)
-    if "resume" in config:
-        if is_first():
-            _refuse_a_finished_run(folder, config)
-            _refuse_another_run(folder, config)
-            folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
-            folder.write_config(frozen(config))
-            config = thawed(folder)
-        return _in_the_queue(config, folder, "resume")
-    started_again = scheduler.is_restart_of(folder.read_run)
-    if started_again and folder.read_metrics() is not None:
-        return 0  # the job had done its work, and lost its machine only afterwards
-    if started_again and folder.config_file.exists():
-        return _in_the_queue(thawed(folder), folder, "resume")
+        _require_one_folder_for_all(resuming)
+    if not resuming and scheduler.is_restart_of(folder.read_run):
+        if folder.read_metrics() is not None:
+            return 0  # the job had done its work, and lost its machine only afterwards
+        if folder.config_file.exists():
+            config, resuming = thawed(folder), True
+        elif is_first():
+            folder.run_file.unlink()  # stopped in the moment between the two
+    how = "resume" if resuming else "start"
     if is_first():
-        if not started_again:
-            folder.claim(**scheduler.identity())
-        folder.write_hydra(list(HydraConfig.get().overrides.task), OmegaConf.to_yaml(HydraConfig.instance().cfg))
-        folder.write_config(frozen(config))
-        config = thawed(folder)
-    return _in_the_queue(config, folder, "start")
-
-
-def _in_the_queue(config: DictConfig, folder: RunFolder, how: str) -> int:
-    """Train; where the batch system needs the machine before that is done, have it started again later."""
-    code = in_processes(config, train_rank, how)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with held(folder.path, "a run"):
+            _prepare(folder, config, resuming)
+            code = in_processes(thawed(folder), train_rank, how)
+    else:
+        code = train_rank(config, how)
     if code - 128 in scheduler.signals():
         speak(folder.log_file)
         scheduler.queue_again(code - 128, first=is_first())
     return code
+
+
+def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
+    if resuming:
+        _refuse_a_finished_run(folder, config)
+        _refuse_another_run(folder, config)
+        folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
+        folder.error_file.unlink(missing_ok=True)
+    else:
+        folder.claim(**scheduler.identity())
+        hydra_config = HydraConfig.instance().cfg
+        folder.write_hydra(list(HydraConfig.get().overrides.task), OmegaConf.to_yaml(hydra_config))
+    folder.write_config(frozen(config))
 
 
 def train_rank(config: DictConfig, how: str) -> int:
@@ -90,7 +97,8 @@ def train_rank(config: DictConfig, how: str) -> int:
         folder.write_run(**provenance(), **start, seed=config.seed, outcome="running")
     outcome = {"outcome": "failed"}
     try:
-        metrics = fit_and_test(config, folder, resume=how == "resume")
+        with interruptible(*scheduler.signals()):
+            metrics = fit_and_test(config, folder, resume=how == "resume")
         metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
         if is_first():
             folder.write_metrics(metrics)
@@ -103,6 +111,7 @@ def train_rank(config: DictConfig, how: str) -> int:
         return 128 + stop.signum
     except BaseException as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
+        folder.write_error(error, process_number())
         raise
     finally:
         if is_first():
@@ -139,9 +148,14 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         enable_checkpointing=checkpoint is not None,
     )
     _describe(model, data, trainer, folder)
-    with stop.listening():
-        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
-        stop.raise_if_stopped()
+    trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    if is_first():
+        folder.write_run(
+            train_images=len(data.train_set),
+            precision=str(trainer.precision),
+            channels_last=getattr(model, "memory_format", None) is torch.channels_last,
+        )
+    stop.raise_if_stopped()
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
     metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
@@ -167,6 +181,8 @@ def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
 
 def _require_one_folder_for_all(resuming: bool) -> None:
     """Processes that torchrun or SLURM has started compose a configuration each, with a time of their own in it."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return  # the sweep says which
     named = any(override.startswith("hydra.run.dir=") for override in HydraConfig.get().overrides.hydra)
     if not (named or resuming):
         raise InputError(

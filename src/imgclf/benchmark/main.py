@@ -1,0 +1,46 @@
+"""Measuring: what scripts/benchmark.py opens."""
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from imgclf.benchmark.plan import Plan
+from imgclf.benchmark.present import HEAD, line, write
+from imgclf.provenance import provenance
+from imgclf.run.build import built
+
+
+def benchmark(config: DictConfig) -> int:
+    """Measure what ``config.benchmark`` says, print the table as it grows, write JSON and chart.
+
+    Args:
+        config: composed and checked.
+
+    Returns:
+        The exit code.
+    """
+    plan: Plan = built(config, "benchmark")
+    folder = Path(config.folder)
+    machine = provenance() | {"cores": len(os.sched_getaffinity(0)), "processor": _processor()}
+    print(f"{machine['processor']}, {machine['cores']} cores; {plan.rounds} rounds; {folder}\n\n{HEAD}")
+    work = folder / "work"
+    rows = plan.comparisons(work, Path(sys.argv[0]).parent.absolute())
+    for row in rows:
+        for round_number in range(plan.rounds):
+            row.measure(round_number)
+        print(line(row), flush=True)
+        files = write([r for r in rows if r.values], machine, folder)  # kept should the next row be cut short
+    shutil.rmtree(work)
+    print("\n" + "\n".join(str(file) for file in files))
+    return 0
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [text.partition(":")[2].strip() for text in lines if text.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,99 @@
+"""Stochastic gradient Langevin dynamics (Welling & Teh 2011)."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from imgclf.errors import InputError
+
+
+class SGLD(Optimizer):
+    """Gradient descent with Gaussian noise, whose iterates are samples of the posterior over the weights.
+
+    For the mean loss L of the n training images, and a Gaussian prior of precision ``n * weight_decay``, the
+    posterior at temperature T is proportional to exp(-n (L(w) + weight_decay |w|²/2) / T). One step is
+
+        w <- w - lr * (dL/dw + weight_decay * w) + sqrt(2 * lr * T / n) * noise,   noise ~ N(0, 1)
+
+    which is the paper's equation 4 with its step size ε = 2 lr / n. Temperature 0 is plain gradient descent. The
+    paper lets the rate fall towards 0, so that the noise of the batches dies away before that of the sampling: use it
+    with a schedule such as ``polynomial`` or ``square_root``. Averaging predictions over late iterates is the user's.
+
+    The noise is a function of (seed, step, tensor), the same in every process of a run and after resuming.
+
+    Args:
+        params: tensors or parameter groups.
+        lr: learning rate, above 0.
+        num_images: n; null takes the number of training images of the run.
+        temperature: T, 0 or more.
+        weight_decay: precision of the prior, divided by n; 0 or more.
+        seed: of the noise.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float,
+        num_images: int | None = None,
+        temperature: float = 1.0,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if lr <= 0:
+            raise InputError(f"optimizer.lr must be above 0, got {lr}")
+        if num_images is not None and num_images < 1:
+            raise InputError(f"optimizer.num_images must be at least 1, got {num_images}")
+        for name, value in {"temperature": temperature, "weight_decay": weight_decay}.items():
+            if value < 0:
+                raise InputError(f"optimizer.{name} must be at least 0, got {value}")
+        super().__init__(params, {"lr": lr, "temperature": temperature, "weight_decay": weight_decay})
+        self.num_images = num_images
+        self.seed = seed
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        """One update of all tensors that have a gradient.
+
+        Returns:
+            The closure's loss, or None without one.
+
+        Raises:
+            InputError: ``num_images`` was neither given nor taken from the run.
+        """
+        if self.num_images is None:
+            raise InputError("optimizer.num_images is not known outside a Trainer: give the number of training images")
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        index = 0
+        for group in self.param_groups:
+            lr, decay = float(group["lr"]), group["weight_decay"]
+            scale = math.sqrt(2 * lr * group["temperature"] / self.num_images)
+            for parameter in group["params"]:
+                index += 1
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                # A tensor, as other optimizers have it, since checkpoints hold tensors best.
+                step = state.setdefault("step", torch.zeros((), dtype=torch.int64))
+                parameter.add_(parameter.grad.add(parameter, alpha=decay), alpha=-lr)
+                if scale > 0:
+                    parameter.add_(self._noise(parameter, int(step), index), alpha=scale)
+                step += 1
+        return loss
+
+    def _noise(self, parameter: Tensor, step: int, index: int) -> Tensor:
+        device = parameter.device
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device)
+        generator = self._generators[device].manual_seed(hash((self.seed, step, index)) & (2**63 - 1))
+        return torch.randn(parameter.shape, generator=generator, device=device, dtype=parameter.dtype)

@@ -1,0 +1,49 @@
+"""The end of a sweep: what came of each job, how to go on, the report, the exit code."""
+
+import sys
+from importlib.util import find_spec
+
+from imgclf.sweep.plan import Plan
+from imgclf.sweep_folder import Job, State
+
+_MOST_LISTED = 20  # jobs named one by one
+
+
+def finish(plan: Plan) -> int:
+    """Print what came of the jobs that the command asked for, and write the report.
+
+    Returns:
+        The exit code: 0 where all are finished, otherwise 1.
+    """
+    folder = plan.folder
+    states = {job: folder.state(job) for job in plan.asked}
+    finished = [job for job, state in states.items() if state == "finished"]
+    rest = [job for job in states if job not in finished]
+    if plan.settings.report and finished:
+        _report(plan)
+    sys.stdout.flush()
+    out = sys.stderr if rest else sys.stdout
+    print(f"\n{len(finished)} of {len(states)} jobs finished: {folder.path}", file=out)
+    if not rest:
+        return 0
+    for job in rest[:_MOST_LISTED]:
+        print(_line(plan, job, states[job]), file=out)
+    if len(rest) > _MOST_LISTED:
+        print(f"  and {len(rest) - _MOST_LISTED} more", file=out)
+    stopped = folder.stopped()
+    if stopped:
+        print(stopped["why"], file=out)
+    print(f"go on with: uv run scripts/train.py -m sweep.resume={folder.path}", file=out)
+    return 1
+
+
+def _line(plan: Plan, job: Job, state: State) -> str:
+    error = plan.folder.error(job) if state == "failed" else ""
+    where = plan.folder.path / job.folder
+    return f"  {state:<11}  {where}  {plan.folder.shown(job)}" + (f"\n               {error}" if error else "")
+
+
+def _report(plan: Plan) -> None:
+    """A table and pictures of the sweep so far, in its folder."""
+    if find_spec("imgclf.report") is None:
+        return

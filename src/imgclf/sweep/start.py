@@ -1,0 +1,105 @@
+"""When Hydra begins a sweep."""
+
+import contextlib
+import sys
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from imgclf import ranks
+from imgclf.config.check import check
+from imgclf.errors import InputError, Refused
+from imgclf.sweep.finish import finish
+from imgclf.sweep.jobs import Jobs
+from imgclf.sweep.plan import Plan
+from imgclf.sweep.points import grid
+from imgclf.sweep.settings import Settings
+from imgclf.sweep_folder import SweepFolder
+
+
+class Sweeping(Callback):
+    """Hydra's callback for sweeps of a configuration with a node ``sweep``: checks first, goes on, sums up."""
+
+    def __init__(self) -> None:
+        self._plan: Plan | None = None
+        self._open = contextlib.ExitStack()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # launchers send callbacks to other processes, where this one has nothing to do
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check all points that are known and have Hydra's sweeper find a launcher that knows which jobs remain.
+
+        Raises:
+            Refused: something is wrong; nothing was written.
+        """
+        try:
+            self._begin(config)
+        except Exception as error:
+            raise Refused(error) from error
+
+    def _begin(self, config: DictConfig) -> None:
+        if ranks.started_from_outside():
+            raise InputError(
+                "several processes were started from outside, by torchrun or SLURM, and each would run the whole "
+                "sweep: start it once, with trainer=ddp for several processes a job"
+            )
+        HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
+        settings = _settings(config)
+        folder = _folder(config, settings)
+        self._plan = plan = Plan(config, folder, settings)
+        points = grid(config)
+        if points is not None:
+            plan.as_before = points == [()] and bool(folder.jobs)
+            plan.check([job.overrides for job in folder.jobs] if plan.as_before else points, once_each=True)
+        self._open.enter_context(folder.held())
+        plan.record(is_grid=points is not None)
+        self._open.enter_context(_passing_through(plan))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Sum up, and end the process with the exit code of the whole sweep."""
+        assert self._plan is not None
+        code = finish(self._plan)
+        self._open.close()
+        if code:
+            sys.exit(code)
+
+
+def _settings(config: DictConfig) -> Settings:
+    for override in config.hydra.overrides.task:
+        name, _, value = str(override).partition("=")
+        if name.startswith("sweep.") and name != "sweep.resume" and "," in value:
+            raise InputError(f"{override}: how a sweep runs cannot itself be swept; give {name} one value")
+    check(OmegaConf.create({"sweep": OmegaConf.to_container(config.sweep)}))
+    return Settings(**{str(k): v for k, v in config.sweep.items() if k != "_target_"})
+
+
+def _folder(config: DictConfig, settings: Settings) -> SweepFolder:
+    if settings.resume is not None:
+        return SweepFolder.existing(config.hydra.sweep.dir)
+    folder = SweepFolder(config.hydra.sweep.dir)
+    if folder.file.exists():
+        raise InputError(
+            f"{folder.path} holds a sweep already: go on with it by sweep.resume={folder.path}, "
+            "or choose another hydra.sweep.dir"
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def _passing_through(plan: Plan) -> Any:
+    """Whatever sweeper and launcher are chosen, every sweeper asks this for its launcher."""
+    plugins = Plugins.instance()
+    of_hydra = plugins.instantiate_launcher
+
+    def instantiate_launcher(**arguments: Any) -> Jobs:
+        return Jobs(of_hydra(**arguments), plan)
+
+    plugins.instantiate_launcher = instantiate_launcher  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        plugins.instantiate_launcher = of_hydra  # type: ignore[method-assign]

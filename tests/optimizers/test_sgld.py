@@ -1,0 +1,94 @@
+"""Langevin dynamics against what can be worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from imgclf.errors import InputError
+from imgclf.optimizers.sgld import SGLD
+
+
+def walk(optimizer: torch.optim.Optimizer, w: nn.Parameter, steps: int, curvature: float = 1.0) -> None:
+    """Steps on the loss curvature/2 (w - 1)², of each coordinate by itself."""
+    for _ in range(steps):
+        w.grad = curvature * (w.detach() - 1)
+        optimizer.step()
+
+
+@pytest.mark.parametrize(("temperature", "weight_decay"), [(1.0, 0.0), (0.25, 0.0), (1.0, 2.0)])
+def test_its_iterates_have_the_mean_and_the_variance_of_the_posterior(temperature: float, weight_decay: float) -> None:
+    n, a, lr = 50, 2.0, 0.02
+    w = nn.Parameter(torch.zeros(20_000))
+    walk(SGLD([w], lr, n, temperature, weight_decay, seed=0), w, steps=250, curvature=a)
+    # The posterior exp(-n (a/2 (w-1)² + decay/2 w²) / T) is a Gaussian of precision n (a + decay) / T around
+    # a / (a + decay); steps of finite size widen its variance by 1 / (1 - lr (a + decay) / 2).
+    precision = n * (a + weight_decay) / temperature
+    variance = 1 / precision / (1 - lr * (a + weight_decay) / 2)
+    assert w.mean().item() == pytest.approx(a / (a + weight_decay), abs=5 * math.sqrt(variance / 20_000))
+    assert w.var().item() == pytest.approx(variance, rel=0.05)  # five standard errors of a variance of 20,000
+
+
+@given(lr=st.floats(1e-3, 0.5), weight_decay=st.floats(0, 0.5))
+def test_without_temperature_it_is_gradient_descent(lr: float, weight_decay: float) -> None:
+    ours, theirs = (nn.Parameter(torch.linspace(-2, 2, 7)) for _ in range(2))
+    walk(SGLD([ours], lr, 10, temperature=0.0, weight_decay=weight_decay), ours, steps=3)
+    walk(torch.optim.SGD([theirs], lr, weight_decay=weight_decay), theirs, steps=3)
+    assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_the_noise_depends_on_the_seed_the_step_and_the_tensor_alone() -> None:
+    def run(seed: int, disturb: bool = False) -> list[torch.Tensor]:
+        ws = [nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(5))]
+        optimizer = SGLD(ws, 0.1, 10, seed=seed)
+        for step in range(3):
+            if disturb:
+                torch.manual_seed(step)
+            for w in ws:
+                w.grad = torch.zeros(5)
+            optimizer.step()
+        return [w.detach() for w in ws]
+
+    first, again, other = run(0), run(0, disturb=True), run(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(first[0], first[1])
+
+
+def test_a_resumed_walk_goes_on_with_the_same_noise() -> None:
+    def fresh() -> tuple[nn.Parameter, SGLD]:
+        w = nn.Parameter(torch.zeros(5))
+        return w, SGLD([w], 0.1, 10)
+
+    w, optimizer = fresh()
+    walk(optimizer, w, steps=6)
+    half, before = fresh()
+    walk(before, half, steps=3)
+    resumed, after = fresh()
+    resumed.data.copy_(half)
+    after.load_state_dict(before.state_dict())
+    walk(after, resumed, steps=3)
+    assert torch.equal(resumed, w)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": 0.0}, "optimizer.lr must be above 0"),
+        ({"lr": 0.1, "num_images": 0}, "optimizer.num_images"),
+        ({"lr": 0.1, "temperature": -1.0}, "optimizer.temperature"),
+        ({"lr": 0.1, "weight_decay": -1.0}, "optimizer.weight_decay"),
+    ],
+)
+def test_values_out_of_range_are_named(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SGLD([nn.Parameter(torch.zeros(1))], **arguments)  # type: ignore[arg-type]
+
+
+def test_outside_a_trainer_the_number_of_images_must_be_given() -> None:
+    w = nn.Parameter(torch.zeros(1))
+    with pytest.raises(InputError, match="num_images"):
+        walk(SGLD([w], 0.1), w, steps=1)

@@ -1,0 +1,99 @@
+"""The Trainer's own additions: precision by the machine's ability, and hooks that do nothing are not called."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from imgclf.run import trainer as module
+from imgclf.run.trainer import NoProfiler, Trainer, device_type, multiplies_bfloat16
+
+QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+
+
+@pytest.mark.parametrize(("able", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_follows_the_device(able: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda device: able)
+    assert Trainer(accelerator="cpu", **QUIET).precision == precision
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
+def test_what_is_asked_for_is_taken(precision: Any) -> None:
+    assert Trainer(precision=precision, accelerator="cpu", **QUIET).precision == precision
+
+
+def test_a_processor_is_believed_to_multiply_bfloat16_where_it_says_so() -> None:
+    info = Path("/proc/cpuinfo")
+    if not info.exists() or "flags" not in info.read_text():
+        pytest.skip("no /proc/cpuinfo to compare with")
+    flags = set(info.read_text().split())
+    assert multiplies_bfloat16("cpu") == bool(flags & {"avx512_bf16", "amx_tile"})
+
+
+def test_auto_means_the_gpu_where_there_is_one() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert device_type("auto") == expected
+    assert device_type("cpu") == "cpu"
+
+
+class Counter(pl.Callback):
+    """Has two of the step hooks, one of them from its parent."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.calls.append("start")
+
+
+class Child(Counter):
+    def on_before_zero_grad(self, *args: Any) -> None:
+        self.calls.append("zero")
+
+
+class Net(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def fit(callback: pl.Callback, tmp_path: Path, **settings: Any) -> Trainer:
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[callback],
+        enable_model_summary=False,
+        default_root_dir=str(tmp_path),
+        **QUIET,
+        **settings,
+    )
+    trainer.fit(Net(), DataLoader(torch.ones(3, 2)))
+    return trainer
+
+
+def test_hooks_that_a_callback_has_are_called_also_inherited_ones(tmp_path: Path) -> None:
+    callback = Child()
+    fit(callback, tmp_path)
+    assert callback.calls == ["start", "zero"] * 6
+
+
+def test_hooks_that_do_nothing_are_hidden(tmp_path: Path) -> None:
+    callback = Child()
+    fit(callback, tmp_path)
+    assert callback.on_after_backward is None
+    assert callable(callback.on_train_batch_start)
+
+
+def test_a_profiler_that_is_asked_for_still_measures(tmp_path: Path) -> None:
+    trainer = fit(Counter(), tmp_path, profiler="simple")
+    assert "run_training_epoch" in trainer.profiler.summary()
+    assert isinstance(fit(Counter(), tmp_path).profiler, NoProfiler)
