@@ -23,6 +23,9 @@ MAY_IMPORT = {
     "ranks": {"scheduler"},
     "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks", "scheduler"},
     "sweep": {"config", "run", "report", "ranks", "scheduler"},
+}
+KNOW_HYDRA = {"run", "config", "sweep", "ranks"}
+NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log", "scheduler"}
 
 
 def imports(file: Path) -> set[str]:

@@ -40,6 +40,7 @@ def train(config: DictConfig) -> int:
         The exit code.
     """
     folder = RunFolder(config.folder)
+    resuming = "resume" in config
     if config.retrain_on_all:
         config.data.fit_on = "train_valid"
     if ranks.started_from_outside():
