@@ -21,10 +21,11 @@ MAY_IMPORT = {
     "callbacks": {"schedules", "report", "models"},
     "scheduler": set(),
     "ranks": {"scheduler"},
+    "benchmark": {"images", "data", "models", "run"},
     "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks", "scheduler"},
     "sweep": {"config", "run", "report", "ranks", "scheduler"},
 }
-KNOW_HYDRA = {"run", "config", "sweep", "ranks"}
+KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}
 NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log", "scheduler"}
 
 

@@ -61,7 +61,7 @@ class Slurm:
         self.environment = environment
 
     def command(self, *arguments: str, expect: int = 0) -> str:
-        done = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == expect, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -70,7 +70,7 @@ class Slurm:
         lines = self.command("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
         return [(line.split()[0], line.split()[1]) for line in lines]
 
-    def wait_until_idle(self, seconds: float = 90) -> None:
+    def wait_until_idle(self, seconds: float) -> None:
         wait_for(lambda: not self.jobs(), seconds, lambda: f"still there: {self.jobs()}")
 
 
@@ -232,7 +232,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, train: Path) -> Callab
             command = [sys.executable, str(train), *settings, f"hydra.run.dir={folder}"]
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
             done = subprocess.run(
-                command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+                command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
             )
             assert done.returncode == 0, done.stdout + done.stderr
             runs[settings] = Run(folder)
