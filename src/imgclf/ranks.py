@@ -22,6 +22,8 @@ from imgclf import scheduler
 from imgclf.errors import tell
 
 GRACE_SECONDS = 10.0
+# In the environment where OMP_NUM_THREADS is not each process's, as the user meant it, but all of a job's together.
+SHARED_THREADS = "IMGCLF_SHARED_THREADS"
 
 
 def started_from_outside() -> bool:
@@ -60,9 +62,10 @@ def launch(count: int, function: str, config_file: str, argument: str) -> int:
         "WORLD_SIZE": str(count),
         "NODE_RANK": "0",
     }
-    if "OMP_NUM_THREADS" not in os.environ:
+    if "OMP_NUM_THREADS" not in os.environ or SHARED_THREADS in os.environ:
         # Each process would otherwise take all cores, and they would fight for them.
-        environment["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // count))
+        threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
+        environment["OMP_NUM_THREADS"] = str(max(1, threads // count))
     processes: list[subprocess.Popen[bytes]] = []
     with _forwarding(processes):
         for rank in range(count):

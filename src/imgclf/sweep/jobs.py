@@ -1,6 +1,7 @@
 """Between Hydra's sweeper and its launcher: only the jobs that remain are launched, each in its own folder."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
+from imgclf import ranks
 from imgclf.interruption import STOPPING, Interrupted, interruptible
 from imgclf.sweep import job as job_module
 from imgclf.sweep.finish import finish
@@ -113,6 +115,8 @@ class Jobs(Launcher):
             yield
             return
         previous = {s: signal.signal(s, stop) for s in STOPPING}
+        if "OMP_NUM_THREADS" not in os.environ:
+            os.environ[ranks.SHARED_THREADS] = "1"  # a launcher that sets it means all processes of a job
         try:
             yield
         finally:

@@ -48,6 +48,7 @@ class Sweeping(Callback):
                 "sweep: start it once, with trainer=ddp for several processes a job"
             )
         HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
+        _require_launcher(config)
         settings = _settings(config)
         folder = _folder(config, settings)
         self._plan = plan = Plan(config, folder, settings)
@@ -75,6 +76,15 @@ def _settings(config: DictConfig) -> Settings:
             raise InputError(f"{override}: how a sweep runs cannot itself be swept; give {name} one value")
     check(OmegaConf.create({"sweep": OmegaConf.to_container(config.sweep)}))
     return Settings(**{str(k): v for k, v in config.sweep.items() if k != "_target_"})
+
+
+def _require_launcher(config: DictConfig) -> None:
+    if config.hydra.launcher._target_ not in Plugins.instance().class_name_to_class:
+        name = config.hydra.runtime.choices["hydra/launcher"]
+        raise InputError(
+            f"hydra/launcher={name} is not installed: uv run --extra {name} scripts/train.py ..., or leave it out to "
+            "run one job after the other"
+        )
 
 
 def _folder(config: DictConfig, settings: Settings) -> SweepFolder:
