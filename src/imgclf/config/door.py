@@ -28,7 +28,7 @@ from imgclf.sweep_folder import SweepFolder
 # conf/hydra/launcher/ has a file of a plugin's own name, so that --help finds it and it has comments. Hydra holds it
 # against the plugin's types, which is welcome, and warns of it. Here and not in a function: launchers' processes, which
 # import this module for the job, compose too.
-warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+warnings.filterwarnings("ignore", message=r"\s*'hydra/(launcher|sweeper)/\w+' is validated against ConfigStore schema")
 
 # Arguments that run.py hands over itself, so no config has them.
 SUPPLIED = {
@@ -106,7 +106,10 @@ class CheckBeforeStart(Callback):
         plain = OmegaConf.masked_copy(config, keys)
         OmegaConf.set_struct(plain, False)
         plain.folder = config.hydra.run.dir  # Hydra has not made it yet
+        search = config.hydra.runtime.choices.get("search")
         try:
+            if search is not None:
+                raise InputError(f"search={search} draws the settings of several runs: add -m")
             check_all(plain)
         except InputError as error:
             # Hydra turns an Exception in a callback into a warning; leaving the process is not one.

@@ -42,17 +42,14 @@ from imgclf.errors import InputError
 _FLAGS_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p"}
 _MOST_LISTED = 12  # names listed in a message
 
-# What a choice or a class of a plugin needs: the extra of pyproject.toml that brings it.
-_EXTRAS = {
+# What a choice of a plugin needs: the extra of pyproject.toml that brings it.
+EXTRAS = {
     "hydra/launcher/joblib": "joblib",
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/launcher/submitit_local": "slurm",
     "hydra/launcher/ray": "ray",
     "hydra/sweeper/optuna": "optuna",
-    "hydra_plugins.hydra_joblib_launcher": "joblib",
-    "hydra_plugins.hydra_submitit_launcher": "slurm",
-    "hydra_plugins.hydra_ray_launcher": "ray",
-    "hydra_plugins.hydra_optuna_sweeper": "optuna",
+    "hydra/sweeper/sampler/tpe": "optuna",
 }
 
 
@@ -73,9 +70,6 @@ def explain(error: Exception, overrides: list[str], config_dir: Path, config_nam
         return _bad_yaml(error)
     if isinstance(error, OmegaConfBaseException):
         return _omegaconf(error, tree)
-    plugin = re.search(r"Unknown plugin class : '(\w+\.\w+)", str(error))
-    if plugin and plugin[1] in _EXTRAS:
-        return _not_installed(_EXTRAS[plugin[1]], tree)
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _not_a_choice(tree)
     if isinstance(error, HydraException):
@@ -278,8 +272,8 @@ def _missing_config(error: MissingConfigException, tree: _Tree) -> str:
         hint = f"Did you mean '{near}'? " if near else ""
         head = f"There is no configuration '{missing}' in {tree.folder}."
         return f"{head}\n{hint}There are: {_listed(there) or 'none'}"
-    if missing in _EXTRAS:
-        return _not_installed(_EXTRAS[missing], tree)
+    if missing in EXTRAS:
+        return _not_installed(EXTRAS[missing], tree)
     group, _, choice = missing.rpartition("/")
     options = sorted(error.options or tree.groups.get(group, []))
     typed = tree.typed(group, choice)

@@ -3,6 +3,8 @@
 import sys
 from importlib.util import find_spec
 
+import yaml
+
 from imgclf.sweep.plan import Plan
 from imgclf.sweep_folder import Job, State
 
@@ -23,6 +25,7 @@ def finish(plan: Plan) -> int:
         _report(plan)
     sys.stdout.flush()
     out = sys.stderr if rest else sys.stdout
+    _say_best(plan)
     print(f"\n{len(finished)} of {len(states)} jobs finished: {folder.path}", file=out)
     if not rest:
         return 0
@@ -35,6 +38,17 @@ def finish(plan: Plan) -> int:
         print(stopped["why"], file=out)
     print(f"go on with: uv run scripts/train.py -m sweep.resume={folder.path}", file=out)
     return 1
+
+
+def _say_best(plan: Plan) -> None:
+    """The trial that a search likes best, in all the commands that have gone on with it."""
+    file = plan.folder.path / "optimization_results.yaml"  # written by the sweeper at its end
+    if plan.folder.is_grid or not file.exists():
+        return
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if "best_params" in found:
+        overrides = " ".join(f"{name}={value}" for name, value in found["best_params"].items())
+        print(f"\nbest trial: {plan.settings.objective} {found['best_value']:.4f} with {overrides}")
 
 
 def _line(plan: Plan, job: Job, state: State) -> str:

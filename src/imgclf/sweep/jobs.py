@@ -16,6 +16,7 @@ from hydra.plugins.launcher import Launcher
 from imgclf import ranks
 from imgclf.interruption import STOPPING, Interrupted, interruptible
 from imgclf.sweep import job as job_module
+from imgclf.sweep import search
 from imgclf.sweep.finish import finish
 from imgclf.sweep.plan import Plan
 from imgclf.sweep_folder import Job
@@ -45,8 +46,28 @@ class Jobs(Launcher):
             SystemExit: a signal has stopped the sweep.
         """
         batch = [tuple(overrides) for overrides in job_overrides]
+        if not self.plan.folder.is_grid:
+            return self._launch_trials(batch, initial_job_idx)
         if self.plan.as_before:
             batch = [job.overrides for job in self.plan.folder.jobs]
+        return self._launch_batch(batch, initial_job_idx)
+
+    def _launch_trials(self, trials: list[search.Overrides], first_number: int) -> list[JobReturn]:
+        settings = self.plan.settings
+        seed = int(self.plan.master.seed)
+        groups = [search.with_seeds(trial, seed, settings.seeds) for trial in trials]
+        self._launch_batch([job for group in groups for job in group], first_number)
+        returned = []
+        for group, jobs in zip(groups, [self.plan.jobs(group) for group in groups], strict=True):
+            runs = [self.plan.folder.folder(job).read_metrics() for job in jobs]
+            value = search.result(settings.objective, runs)
+            returned.append(JobReturn(overrides=list(group[0]), status=JobStatus.COMPLETED, _return_value=value))
+        stopped = self.plan.folder.stopped()
+        if stopped:  # sweep.on_error=stop
+            sys.exit(finish(self.plan))
+        return returned
+
+    def _launch_batch(self, batch: list[search.Overrides], initial_job_idx: int) -> list[JobReturn]:
         jobs = self.plan.jobs(batch)
         folder = self.plan.folder
         todo = [job for job in dict.fromkeys(jobs) if folder.state(job) != "finished"]

@@ -14,6 +14,8 @@ class Settings:
             starts, so that a value that cannot work in the last one is found at once. The keys and types of all
             points are checked in any case.
         resume: folder of a sweep to go on with; finished jobs are left as they are.
+        objective: metric of a run that a search is told, as metrics.json names it.
+        seeds: runs for each trial of a search, from the configured seed upwards; it is told their median.
         report: write a table of all jobs, with pictures, into the sweep's folder at its end.
     """
 
@@ -21,3 +23,5 @@ class Settings:
     preflight: bool = True
     resume: str | None = None
     report: bool = True
+    objective: str = "best/val/acc"
+    seeds: int = 1

@@ -7,10 +7,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from imgclf import ranks
 from imgclf.config.check import check
+from imgclf.config.suggest import EXTRAS
 from imgclf.errors import InputError, Refused
 from imgclf.sweep.finish import finish
 from imgclf.sweep.jobs import Jobs
@@ -56,6 +57,8 @@ class Sweeping(Callback):
         if points is not None:
             plan.as_before = points == [()] and bool(folder.jobs)
             plan.check([job.overrides for job in folder.jobs] if plan.as_before else points, once_each=True)
+        elif settings.resume is not None:
+            _draw_on(config, len(folder.jobs))
         self._open.enter_context(folder.held())
         plan.record(is_grid=points is not None)
         self._open.enter_context(_passing_through(plan))
@@ -75,16 +78,28 @@ def _settings(config: DictConfig) -> Settings:
         if name.startswith("sweep.") and name != "sweep.resume" and "," in value:
             raise InputError(f"{override}: how a sweep runs cannot itself be swept; give {name} one value")
     check(OmegaConf.create({"sweep": OmegaConf.to_container(config.sweep)}))
-    return Settings(**{str(k): v for k, v in config.sweep.items() if k != "_target_"})
+    settings = Settings(**{str(k): v for k, v in config.sweep.items() if k != "_target_"})
+    if settings.seeds < 1:
+        raise InputError(f"sweep.seeds={settings.seeds}: expected 1 or more")
+    return settings
 
 
 def _require_launcher(config: DictConfig) -> None:
     if config.hydra.launcher._target_ not in Plugins.instance().class_name_to_class:
         name = config.hydra.runtime.choices["hydra/launcher"]
+        extra = EXTRAS.get(f"hydra/launcher/{name}", name)
         raise InputError(
-            f"hydra/launcher={name} is not installed: uv run --extra {name} scripts/train.py ..., or leave it out to "
+            f"hydra/launcher={name} is not installed: uv run --extra {extra} scripts/train.py ..., or leave it out to "
             "run one job after the other"
         )
+
+
+def _draw_on(config: DictConfig, done: int) -> None:
+    """A sampler with the seed of the search so far would draw the same points again."""
+    sampler = config.hydra.sweeper.get("sampler")
+    if sampler is not None and sampler.get("seed") is not None:
+        with read_write(config):
+            sampler.seed += done
 
 
 def _folder(config: DictConfig, settings: Settings) -> SweepFolder:
