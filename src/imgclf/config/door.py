@@ -28,7 +28,7 @@ from imgclf.sweep_folder import SweepFolder
 # conf/hydra/launcher/ has a file of a plugin's own name, so that --help finds it and it has comments. Hydra holds it
 # against the plugin's types, which is welcome, and warns of it. Here and not in a function: launchers' processes, which
 # import this module for the job, compose too.
-warnings.filterwarnings("ignore", message=r"\s*'hydra/(launcher|sweeper)/\w+' is validated against ConfigStore schema")
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 # Arguments that run.py hands over itself, so no config has them.
 SUPPLIED = {

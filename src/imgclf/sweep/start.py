@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import warnings
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -57,8 +58,8 @@ class Sweeping(Callback):
         if points is not None:
             plan.as_before = points == [()] and bool(folder.jobs)
             plan.check([job.overrides for job in folder.jobs] if plan.as_before else points, once_each=True)
-        elif settings.resume is not None:
-            _draw_on(config, len(folder.jobs))
+        else:
+            _prepare_search(config, settings, done=len(folder.jobs))
         self._open.enter_context(folder.held())
         plan.record(is_grid=points is not None)
         self._open.enter_context(_passing_through(plan))
@@ -94,10 +95,26 @@ def _require_launcher(config: DictConfig) -> None:
         )
 
 
-def _draw_on(config: DictConfig, done: int) -> None:
-    """A sampler with the seed of the search so far would draw the same points again."""
+def _prepare_search(config: DictConfig, settings: Settings, done: int) -> None:
+    """Have a search look in the right direction, and elsewhere when it is gone on with.
+
+    Args:
+        config: of the whole sweep.
+        settings: how it runs.
+        done: jobs so far.
+    """
+    if "direction" not in config.hydra.sweeper:
+        return  # not Optuna's
+    given = [a for a in config.hydra.overrides.hydra if a.startswith("hydra.sweeper.direction=")]
+    if not given and config.hydra.runtime.choices.get("search") is None:
+        raise InputError(
+            f"hydra/sweeper=optuna would make sweep.objective={settings.objective} as small as it can: choose "
+            "hydra.sweeper.direction=maximize or minimize, or take search=optuna, which maximises"
+        )
+    # Its adapter to Hydra speaks of distributions by their former names.
+    warnings.filterwarnings("ignore", message=".*Distribution has been deprecated.*", category=FutureWarning)
     sampler = config.hydra.sweeper.get("sampler")
-    if sampler is not None and sampler.get("seed") is not None:
+    if done and sampler is not None and sampler.get("seed") is not None:  # with it the same points would be drawn again
         with read_write(config):
             sampler.seed += done
 
