@@ -58,7 +58,7 @@ def test_each_job_of_a_sweep_is_a_job_of_slurm(slurm: Slurm, launcher: None, tra
 def test_a_job_of_two_tasks_trains_once(
     slurm: Slurm, launcher: None, train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
 ) -> None:
-    settings = ("trainer.max_epochs=2", "data.batch_size=500")
+    settings = ("trainer.max_epochs=2", "data.batch_size=500", "trainer.precision=32-true")
     tasks = ("trainer=ddp_cpu", "hydra.launcher.tasks_per_node=2")
     finish(sweep(slurm, train, tmp_path / "sweep", *settings, *tasks), tmp_path / "sweep")
     run, single = Run(tmp_path / "sweep" / "0"), undisturbed(*settings)
