@@ -15,8 +15,17 @@ from imgclf.benchmark.made_up import competition
 from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder
 
-Part = Literal["training", "loading", "augmentation", "decoding", "evaluation", "prediction", "start"]
-PARTS: tuple[Part, ...] = ("training", "loading", "augmentation", "decoding", "evaluation", "prediction", "start")
+Part = Literal["training", "loading", "augmentation", "decoding", "evaluation", "prediction", "start", "growth"]
+PARTS: tuple[Part, ...] = (
+    "training",
+    "loading",
+    "augmentation",
+    "decoding",
+    "evaluation",
+    "prediction",
+    "start",
+    "growth",
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Comparison:
 
     Args:
         name: what is done.
-        unit: of the numbers: ``images/s``, or ``s``, of which less is better.
+        unit: of the numbers: ``images/s``; or ``s`` or ``MB``, of which less is better.
         ways: ``plain``, ``product`` and ``limit``, as far as there are such.
         values: what each measured, one number a round.
     """
@@ -69,6 +78,7 @@ class Plan:
         rounds: measurements of each way.
         plain_workers: processes of the chapters' loader for Fashion-MNIST.
         images: labelled PNG files to make up; a fifth as many without label are made up too.
+        growth: numbers of memory-mapped images of 28 x 28 pixels to train a small network on.
         training: cases by name; ``mlp`` also serves loading and start-up, ``resnet18`` evaluation and prediction.
 
     Raises:
@@ -76,7 +86,13 @@ class Plan:
     """
 
     def __init__(
-        self, parts: Sequence[Part], rounds: int, plain_workers: int, images: int, training: Mapping[str, Case]
+        self,
+        parts: Sequence[Part],
+        rounds: int,
+        plain_workers: int,
+        images: int,
+        growth: Sequence[int],
+        training: Mapping[str, Case],
     ) -> None:
         unknown = [part for part in parts if part not in PARTS]
         if unknown:
@@ -99,6 +115,7 @@ class Plan:
         self.rounds = rounds
         self.plain_workers = plain_workers
         self.images = images
+        self.growth = tuple(growth)
         self.training = dict(training)
 
     def comparisons(self, folder: Path, scripts: Path) -> list[Comparison]:
@@ -122,6 +139,7 @@ class _Ways:
         self.tree = competition(self.pictures, plan.images, plan.images // 5)
         self.runs: dict[str, Path] = {}
         self.counter = 0
+        self.grown_mb: dict[int, float] = {}
 
     def comparisons(self) -> list[Comparison]:
         rows = []
@@ -132,18 +150,14 @@ class _Ways:
     # --- rows ---
 
     def _training(self) -> list[Comparison]:
-        return [
-            Comparison(
-                f"training {name}",
-                "images/s",
-                {
-                    "product": lambda name=name: self._product_train(name),  # type: ignore[misc]
-                    "limit": lambda name=name: self._limit_train(name),  # type: ignore[misc]
-                    "plain": lambda name=name: self._plain_train(name),  # type: ignore[misc]
-                },
-            )
-            for name in self.plan.training
-        ]
+        def ways(name: str) -> dict[str, Callable[[], float]]:
+            return {
+                "product": lambda: self._product_train(name),
+                "limit": lambda: self._limit_train(name),
+                "plain": lambda: self._plain_train(name),
+            }
+
+        return [Comparison(f"training {name}", "images/s", ways(name)) for name in self.plan.training]
 
     def _loading(self) -> list[Comparison]:
         def plain(workers: int) -> Callable[[], float]:
@@ -205,6 +219,19 @@ class _Ways:
         imports = "import torch, torchvision, pytorch_lightning"
         ways = {"product": self._product_start, "limit": lambda: self._seconds([sys.executable, "-c", imports])}
         return [Comparison("start to first step (limit: imports)", "s", ways)]
+
+    def _growth(self) -> list[Comparison]:
+        def speed(count: int) -> Callable[[], float]:
+            return lambda: self._product_growth(count)
+
+        def memory(count: int) -> Callable[[], float]:
+            return lambda: self.grown_mb[count]
+
+        rows = []
+        for count in self.plan.growth:
+            rows.append(Comparison(f"training mlp on {count:,}", "images/s", {"product": speed(count)}))
+            rows.append(Comparison(f"{count:,}: memory without mapped files", "MB", {"product": memory(count)}))
+        return rows
 
     # --- measurements ---
 
@@ -281,6 +308,27 @@ class _Ways:
         begin = time.time()
         _, moments = self._train("mlp", 1)
         return moments.times("first")[0] - begin
+
+    def _product_growth(self, count: int) -> float:
+        self.counter += 1
+        folder = self.folder / "runs" / f"growth_{self.counter}"
+        data = {
+            "_target_": "imgclf.benchmark.made_up.MadeUpImages",
+            "file": self.folder / f"{count}.npy",
+            "count": count,
+        }
+        # Two epochs at least: the first reads the file into the page cache.
+        epochs = max(2, 2 * max(self.plan.growth) // count // 10)
+        overrides = [
+            "test=false",
+            f"trainer.max_epochs={epochs}",
+            f"hydra.run.dir={folder}",
+            *(f"{'' if key == '_target_' else '+'}data.{key}={value}" for key, value in data.items()),
+        ]
+        moments = self._clocked("train.py", overrides, folder)
+        self.grown_mb[count] = moments.private_mb
+        seconds = moments.epochs()[1:]
+        return int(RunFolder(folder).read_run()["train_images"]) * len(seconds) / sum(seconds)
 
     # --- processes ---
 
