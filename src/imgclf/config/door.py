@@ -45,6 +45,7 @@ TOP_LEVEL = {
     "probabilities": bool,
     "average_flips": bool,
     "checkpoint": str,
+    "rows": int,
 }
 
 
