@@ -46,6 +46,7 @@ TOP_LEVEL = {
     "probabilities": bool,
     "average_flips": bool,
     "checkpoint": str,
+    "rows": int,
 }
 
 
