@@ -1,36 +1,53 @@
 """Sweeps whose jobs are processes of this machine: submitit's, and Ray's."""
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from conftest import Door
-from engines.conftest import Run, needs
-
-TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "data.batch_size=100")
+from engines.conftest import LONG, PATIENCE, Run, needs, wait_for
 
 
-def launcher(name: str) -> list[str]:
-    if name == "local":
-        needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
-        return ["hydra/launcher=submitit_local"]
+def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
+    train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
+) -> None:
+    needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
+    folder = tmp_path / "sweep"
+    options = ("hydra/launcher=submitit_local", "sweep.preflight=false", f"hydra.sweep.dir={folder}")
+    process = subprocess.Popen(
+        [sys.executable, str(train), "-m", *options, *LONG, "trainer=cpu,ddp_cpu"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    single, double = (Run(folder / number) for number in "01")
+    wait_for(lambda: len(double.rows()) >= 3, PATIENCE, lambda: logs(folder))
+    controller = double.about()["job"].split()[-1]
+    (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    os.kill(int(task), signal.SIGUSR2)
+    output = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 0, output + logs(folder)
+    single.assert_same_as(undisturbed(*LONG, "trainer=cpu"))
+    double.assert_same_as(undisturbed(*LONG, "trainer=ddp_cpu"))
+    assert "2 x CPU" in double.log()
+    assert len(double.about()["resumed"]) == 1
+
+
+def logs(folder: Path) -> str:
+    return "".join(f"\n{file}:\n{file.read_text()}" for file in sorted(folder.rglob("*_log.*")))
+
+
+def test_ray_runs_jobs_of_one_and_of_several_processes(
+    door: Door, tmp_path: Path, undisturbed: Callable[..., Run]
+) -> None:
     needs("ray", "hydra_plugins.hydra_ray_launcher", extra="ray")
-    return ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2"]
-
-
-@pytest.mark.parametrize("name", ["local", "ray"])
-def test_a_sweep_trains_each_job_in_a_folder_of_its_own(door: Door, tmp_path: Path, name: str) -> None:
-    door("train.py", "-m", *launcher(name), *TINY, "optimizer.lr=0.1,0.2", "hydra.sweep.dir=sweep")
-    door("train.py", *TINY, "optimizer.lr=0.2", "hydra.run.dir=single")
-    runs = [Run(tmp_path / "sweep" / number) for number in "01"]
-    assert [float(run.rows()[0]["lr"]) for run in runs] == [0.1, 0.2]
-    runs[1].assert_same_as(Run(tmp_path / "single"))
-
-
-@pytest.mark.parametrize("name", ["local", "ray"])
-def test_a_job_may_consist_of_several_processes(door: Door, tmp_path: Path, name: str) -> None:
-    settings = (*TINY, "trainer=ddp_cpu")
-    door("train.py", "-m", *launcher(name), *settings, "seed=3", "hydra.sweep.dir=sweep")
-    door("train.py", *settings, "seed=3", "hydra.run.dir=single")
-    run = Run(tmp_path / "sweep" / "0")
-    assert "2 x CPU" in run.log()
-    run.assert_same_as(Run(tmp_path / "single"))
+    launcher = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2", "sweep.preflight=false")
+    tiny = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "test=false")
+    door("train.py", "-m", *launcher, *tiny, "trainer=cpu,ddp_cpu", "hydra.sweep.dir=sweep")
+    for number, trainer in (("0", "cpu"), ("1", "ddp_cpu")):
+        Run(tmp_path / "sweep" / number).assert_same_as(undisturbed(*tiny, f"trainer={trainer}"))
+    assert "2 x CPU" in Run(tmp_path / "sweep" / "1").log()
