@@ -18,7 +18,7 @@ def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
     folder = tmp_path / "sweep"
     options = ("hydra/launcher=submitit_local", "sweep.preflight=false", f"hydra.sweep.dir={folder}")
     process = subprocess.Popen(
-        [sys.executable, str(train), "-m", *options, *LONG, "trainer=cpu,ddp_cpu"],
+        [sys.executable, str(train), "-m", *options, *LONG, "trainer=default,ddp_cpu"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -31,7 +31,7 @@ def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
     os.kill(int(task), signal.SIGUSR2)
     output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, output + logs(folder)
-    single.assert_same_as(undisturbed(*LONG, "trainer=cpu"))
+    single.assert_same_as(undisturbed(*LONG))
     double.assert_same_as(undisturbed(*LONG, "trainer=ddp_cpu"))
     assert "2 x CPU" in double.log()
     assert len(double.about()["resumed"]) == 1
