@@ -218,6 +218,24 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
 
 
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a command in an empty folder, its output in one pipe; ended with the test if not before."""
+    with contextlib.ExitStack() as started:
+
+        def run(*command: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            started.callback(process.kill)  # does nothing to one that has ended
+            return process
+
+        yield run
+
+
 @pytest.fixture(scope="session")
 def train() -> Path:
     """The script that users call."""

@@ -2,28 +2,22 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from conftest import Door
-from engines.conftest import LONG, PATIENCE, Run, needs, wait_for
+from engines.conftest import LONG, PATIENCE, Run, Start, needs, wait_for
 
 
 def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
-    train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
+    start: Start, train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
 ) -> None:
     needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
     folder = tmp_path / "sweep"
     options = ("hydra/launcher=submitit_local", "sweep.preflight=false", f"hydra.sweep.dir={folder}")
-    process = subprocess.Popen(
-        [sys.executable, str(train), "-m", *options, *LONG, "trainer=default,ddp_cpu"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = [sys.executable, str(train), "-m", *options, *LONG, "trainer=default,ddp_cpu"]
+    process = start(*command, environment=os.environ | {"OMP_NUM_THREADS": "1"})
     single, double = (Run(folder / number) for number in "01")
     wait_for(lambda: len(double.rows()) >= 3, PATIENCE, lambda: logs(folder))
     controller = double.about()["job"].split()[-1]

@@ -6,25 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engines.conftest import LONG, PATIENCE, Run, Slurm, needs, wait_for
+from engines.conftest import LONG, PATIENCE, Run, Slurm, Start, needs, wait_for
 
 
 @pytest.fixture
-def launcher() -> None:
+def sweep(slurm: Slurm, start: Start, train: Path, tmp_path: Path) -> Start:
+    """Start a sweep whose jobs SLURM runs, in the folder ``sweep``."""
     needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
-
-
-def sweep(slurm: Slurm, train: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     options = ["hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30", "sweep.preflight=false"]
     command = [sys.executable, str(train), "-m", "hydra/launcher=submitit_slurm", *options]
-    return subprocess.Popen(
-        [*command, f"hydra.sweep.dir={folder}", *arguments],
-        cwd=folder.parent,
-        env=slurm.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    folder = f"hydra.sweep.dir={tmp_path}/sweep"
+    return lambda *arguments: start(*command, folder, *arguments, environment=slurm.environment)
 
 
 def finish(process: subprocess.Popen[str], folder: Path) -> str:
@@ -53,9 +45,9 @@ def start_again(slurm: Slurm, number: str) -> None:
 
 
 def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
-    slurm: Slurm, launcher: None, train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
+    slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run]
 ) -> None:
-    process = sweep(slurm, train, tmp_path / "sweep", *LONG, "trainer.max_epochs=20,1,2")
+    process = sweep(*LONG, "trainer.max_epochs=20,1,2")
     runs = [Run(tmp_path / "sweep" / str(number)) for number in range(3)]
     wait_for(lambda: len(runs[0].rows()) >= 3, PATIENCE, lambda: logs(tmp_path / "sweep"))
     number = runs[0].about()["job"]
@@ -70,12 +62,10 @@ def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
     runs[0].assert_same_as(undisturbed(*LONG))
 
 
-def test_a_job_of_two_tasks_trains_once(
-    slurm: Slurm, launcher: None, train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
-) -> None:
+def test_a_job_of_two_tasks_trains_once(sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run]) -> None:
     tasks = ("trainer=ddp_cpu", "hydra.launcher.tasks_per_node=2")
     few = ("trainer.max_epochs=2", "trainer.precision=32-true", "data.batch_size=500", "test=false")
-    finish(sweep(slurm, train, tmp_path / "sweep", *few, *tasks), tmp_path / "sweep")
+    finish(sweep(*few, *tasks), tmp_path / "sweep")
     run, single = Run(tmp_path / "sweep" / "0"), undisturbed(*few)
     assert run.metrics().keys() == single.metrics().keys()
     for name, value in single.metrics().items():
