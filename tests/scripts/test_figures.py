@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from imgclf.config.check import check
-from imgclf.config.door import SUPPLIED
+from imgclf.config.door import SUPPLIED, _offer_run_folder
 from imgclf.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -29,6 +29,7 @@ def drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Drawn]
     from imgclf.run.figures import figures
 
     def draw(*overrides: str) -> list[list[str]]:
+        _offer_run_folder("figures", list(overrides))
         config: DictConfig = compose("figures", [*overrides, f"hydra.run.dir={tmp_path}"], return_hydra_config=True)
         config.hydra.runtime.output_dir = str(tmp_path)
         HydraConfig.instance().set_config(config)
@@ -109,21 +110,21 @@ def test_bad_schedules_are_refused_by_the_name_of_their_key(drawn: Drawn) -> Non
         drawn("figure=schedules", "figure.updates=0")
 
 
-def test_the_shapes_of_googlenet(door: Door, tmp_path: Path) -> None:
-    # An empty folder: the data could only be had from the network.
-    options = "data=fashion_mnist", "data.resize=96", "data.download=false", "data.system_dir=null"
-    said = door("figures.py", "figure=shapes", "model=googlenet", *options).stdout
-    shapes = re.findall(r"^(b\d|linear) +(\S+(?: x \d+)*)  ", said, re.MULTILINE)
-    assert shapes == [
-        ("b1", "64 x 24 x 24"),
-        ("b2", "192 x 12 x 12"),
-        ("b3", "480 x 6 x 6"),
-        ("b4", "832 x 3 x 3"),
-        ("b5", "1024"),
-        ("linear", "10"),
-    ]
-    assert re.search(r"^in all +5,977,530 ", said, re.MULTILINE)
-    assert is_picture(tmp_path / "logs/figures/shapes/googlenet_1x96x96.png")
+def test_the_shapes_of_googlenet(drawn: Drawn, tmp_path: Path) -> None:
+    # No folder has the images, so that they could only be had from the network.
+    nowhere = f"data.dir={tmp_path / 'nowhere'}", "data.system_dir=null", "data.download=false"
+    rows = drawn("figure=shapes", "model=googlenet", "data=fashion_mnist", "data.resize=96", *nowhere)
+    found = {row[0]: " ".join(row[1:-2]) for row in rows}
+    assert {name: found[name] for name in ("b1", "b2", "b3", "b4", "b5", "linear")} == {
+        "b1": "64 x 24 x 24",
+        "b2": "192 x 12 x 12",
+        "b3": "480 x 6 x 6",
+        "b4": "832 x 3 x 3",
+        "b5": "1024",
+        "linear": "10",
+    }
+    assert rows[-1][2] == "5,977,530"
+    assert is_picture(tmp_path / "googlenet_1x96x96.png")
 
 
 def test_shapes_of_any_model_and_data(drawn: Drawn, tmp_path: Path) -> None:
@@ -173,23 +174,22 @@ def trained(door: Door, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_features_of_a_run(door: Door, tmp_path: Path, trained: Path) -> None:
+def test_features_of_a_run(door: Door, drawn: Drawn, tmp_path: Path, trained: Path) -> None:
     said = door("figures.py", "figure=features", "run=run", "figure.images=[3,0,7]", "figure.split=test").stdout
     assert re.findall(r"^test image (\d+): .+, classified as .+ 0\.\d\d$", said, re.MULTILINE) == ["3", "0", "7"]
     for name in ("filters.png", "feature_maps.png"):
         assert is_picture(tmp_path / "logs/figures/features" / name)
 
-    def refused(*arguments: str) -> str:
-        done = door("figures.py", "figure=features", *arguments, expect=2)
-        assert "Traceback" not in done.stderr
-        return done.stderr
-
-    assert "the validation images have the numbers 0 to 999" in refused("run=run", "figure.images=[1000]")
-    assert "has no part 'b1'; it has conv1, conv2" in refused("run=run", "figure.stages=[b1]")
-    assert "there is no folder nowhere" in refused("run=nowhere")
-    assert "add run=FOLDER" in refused()
+    run = "figure=features", f"run={trained}"
+    with pytest.raises(InputError, match=r"figure\.images=\[1000\]: the validation images have the numbers 0 to 999"):
+        drawn(*run, "figure.images=[1000]")
+    with pytest.raises(InputError, match="has no part 'b1'; it has conv1, conv2"):
+        drawn(*run, "figure.stages=[b1]")
+    with pytest.raises(InputError, match="checkpoint must be best or last"):
+        drawn(*run, "checkpoint=worst")
     (trained / "checkpoints" / "best.ckpt").unlink()
-    assert "there is no" in refused("run=run")
+    with pytest.raises(InputError, match=r"there is no .*best\.ckpt: train first"):
+        drawn(*run)
 
 
 def test_typos_are_answered_with_the_nearest_right_thing(door: Door, tmp_path: Path) -> None:
@@ -203,6 +203,8 @@ def test_typos_are_answered_with_the_nearest_right_thing(door: Door, tmp_path: P
     assert "figure.step=x: expected float" in refused("figure=activations", "figure.step=x")
     assert "figure.depth=[1]: expected int" in refused("figure=shapes", "figure.depth=[1]")
     assert "activations, costs, features, schedules, shapes" in refused()
+    assert "there is no folder nowhere" in refused("figure=features", "run=nowhere")
+    assert "Add run=FOLDER" in refused("figure=features")
     assert not list(tmp_path.iterdir())
 
 
