@@ -137,7 +137,7 @@ def test_shapes_of_any_model_and_data(drawn: Drawn, tmp_path: Path) -> None:
         ["in", "all", "789,258", "788,992"],
     ]
     assert is_picture(tmp_path / "mlp_3x32x32.png")
-    rows = drawn("figure=shapes", "figure.depth=1", "model=torchvision", "model.net.name=alexnet", "data.resize=224")
+    rows = drawn("figure=shapes", "figure.depth=1", "model=alexnet", "data.resize=224")
     assert [row[0] for row in rows] == ["input", "features", "avgpool", "classifier", "in"]
     assert is_picture(tmp_path / "alexnet_1x224x224.png")
 
