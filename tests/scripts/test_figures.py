@@ -142,6 +142,12 @@ def test_shapes_of_any_model_and_data(drawn: Drawn, tmp_path: Path) -> None:
     assert is_picture(tmp_path / "alexnet_1x224x224.png")
 
 
+def test_a_network_whose_constructor_computes_with_tensors(drawn: Drawn) -> None:
+    options = "model=torchvision", "model.net.name=regnet_x_400mf", "data.in_channels=3", "data.num_classes=1000"
+    rows = drawn("figure=shapes", "figure.depth=1", "data.resize=64", *options)
+    assert rows[-1][:3] == ["in", "all", "5,495,976"]  # as torchvision publishes
+
+
 def test_too_small_an_image_is_refused_with_the_size_that_would_do(drawn: Drawn) -> None:
     with pytest.raises(InputError, match=r"NiN cannot take images of 1x28x28 .* the smallest that fits is 67"):
         drawn("figure=shapes", "model=nin", "data=fashion_mnist")

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from imgclf.data.module import ImageData
@@ -264,9 +265,13 @@ class Features(Figure):
 
 def _shapes_only(config: DictConfig, key: str) -> tuple[Classifier, torch.Tensor]:
     """A network and an image (1, c, h, w) on the meta device: shapes but no numbers, so that no size costs anything."""
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            model = built(config, key)
+    except InstantiationException:  # a constructor that needs numbers, such as RegNet's
         model = built(config, key)
     assert isinstance(model, Classifier)
     image = model.example_input_array
     assert isinstance(image, torch.Tensor)
-    return model.eval(), image
+    model.net.to("meta")
+    return model.eval(), image.to("meta")
