@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "summary": set(),
     "config": set(),
     "report": set(),
+    "figures": set(),
     "data": {"images"},
     "optimizers": set(),
     "models": {"optimizers"},
@@ -23,11 +24,14 @@ MAY_IMPORT = {
     "scheduler": set(),
     "ranks": {"scheduler"},
     "benchmark": {"images", "data", "models", "run"},
-    "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks", "scheduler"},
+    "run": {
+        *("images", "data", "models", "schedules", "callbacks", "report", "figures", "summary"),
+        *("ranks", "scheduler"),
+    },
     "sweep": {"config", "run", "report", "ranks", "scheduler"},
 }
 KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}
-NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log", "scheduler"}
+NO_LIGHTNING = {"images", "report", "figures", "config", "summary", "run_folder", "provenance", "errors", "log"}
 
 
 def imports(file: Path) -> set[str]:

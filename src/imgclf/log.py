@@ -44,3 +44,5 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning 2.6 calls a part of torch that newer torch is about to rename.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    # On a machine with SLURM a run without it is as good as on any other.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
