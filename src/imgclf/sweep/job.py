@@ -55,8 +55,11 @@ def run_job(config: DictConfig, task: str) -> dict[str, float] | None:
         code = _tell(error, folder)
     sys.stdout.flush()
     if code - 128 in STOPPING:
+        why = f"stopped by {signal.Signals(code - 128).name}"
+        if folder.run_file.exists() and folder.read_run().get("outcome") != "interrupted":  # before it could say so
+            folder.write_run(outcome="interrupted", error=why, end=now())
         if in_this_process:
-            sweep.stop(f"stopped by {signal.Signals(code - 128).name}", code - 128)
+            sweep.stop(why, code - 128)
         return None
     if code:
         if folder.read_run().get("outcome") != "failed":
