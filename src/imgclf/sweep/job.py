@@ -60,8 +60,12 @@ def run_job(config: DictConfig, task: str) -> dict[str, float] | None:
         code = _tell(error, folder)
     sys.stdout.flush()
     if code - 128 in (*STOPPING, *scheduler.signals()):
+        why = f"stopped by {signal.Signals(code - 128).name}"
+        run = folder.read_run() if is_first() else {}
+        if run and run.get("outcome") != "interrupted":  # before it could say so
+            folder.write_run(outcome="interrupted", error=why, end=now())
         if in_this_process:
-            sweep.stop(f"stopped by {signal.Signals(code - 128).name}", code - 128)
+            sweep.stop(why, code - 128)
         elif scheduler.is_submitit() and not sweep.stopped():
             sys.exit(code)  # no result: the sweep waits on, for SLURM may start the job again
         return None

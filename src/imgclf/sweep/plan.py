@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from imgclf.config.annotations import show
 from imgclf.errors import InputError
 from imgclf.sweep.points import Point, compose, own
 from imgclf.sweep.settings import Settings
@@ -155,8 +156,12 @@ def _changes(before: dict[str, object], point: Point) -> list[str]:
     now = OmegaConf.to_container(point.config)
     assert isinstance(now, dict)
     old, new = _flat(before), _flat({str(k): v for k, v in now.items() if k != "folder"})
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name) and name != "name"]
-    shown = [f"{name} was {old.get(name)}, is {new.get(name)}" for name in names]
+    names = [name for name in {**old, **new} if (name in old, old.get(name)) != (name in new, new.get(name))]
+    shown = [
+        f"{name} was {show(old[name]) if name in old else 'not there'}, is {show(new[name]) if name in new else 'gone'}"
+        for name in names
+        if name != "name"
+    ]
     return shown[:_MOST_CHANGES] + ([f"{len(shown) - _MOST_CHANGES} more"] if len(shown) > _MOST_CHANGES else [])
 
 
