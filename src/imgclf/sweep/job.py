@@ -93,6 +93,9 @@ def _run(config: DictConfig, task: str, job: Job, sweep: SweepFolder) -> int:
         stack.enter_context(isolation.isolated())
         if not in_this_process:
             stack.enter_context(_watching(sweep))
+        folder = HydraConfig.get().runtime.cwd  # relative paths mean what they meant to whoever began the sweep
+        if Path(folder).is_dir():
+            os.chdir(folder)
         module, function = task.split(":")
         return int(getattr(importlib.import_module(module), function)(config) or 0)
 

@@ -1,6 +1,7 @@
 """When Hydra begins a sweep."""
 
 import contextlib
+import os
 import sys
 import warnings
 from typing import Any
@@ -93,6 +94,8 @@ def _require_launcher(config: DictConfig) -> None:
             f"hydra/launcher={name} is not installed: uv run --extra {extra} scripts/train.py ..., or leave it out to "
             "run one job after the other"
         )
+    # Under uv run Ray would copy the working directory, images and all, and have the jobs run in the copy.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 
 def _prepare_search(config: DictConfig, settings: Settings, done: int) -> None:
