@@ -118,7 +118,7 @@ def _prepare_search(config: DictConfig, settings: Settings, done: int) -> None:
     warnings.filterwarnings("ignore", message=".*Distribution has been deprecated.*", category=FutureWarning)
     sampler = config.hydra.sweeper.get("sampler")
     if done and sampler is not None and sampler.get("seed") is not None:  # with it the same points would be drawn again
-        with read_write(config):
+        with read_write(sampler):
             sampler.seed += done
 
 
