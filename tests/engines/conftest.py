@@ -32,13 +32,12 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
 CryptoType=crypto/munge
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
 ProctrackType=proctrack/linuxproc
@@ -51,8 +50,9 @@ SelectTypeParameters=CR_CPU
 ReturnToService=2
 KillWait=5
 MinJobAge=60
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port} CPUs=2 RealMemory=4000 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second_port} CPUs=2 RealMemory=4000 State=UNKNOWN
+PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
 
@@ -86,7 +86,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, complaint: Callable[
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
-    """SLURM with one machine of two processors: this one."""
+    """SLURM with two machines of two processors each, both of them this one."""
     missing = [program for program in PROGRAMS if _program(program) is None]
     if missing:
         pytest.skip(f"no SLURM here: {', '.join(missing)} missing; apt-get install slurm-wlm munge")
@@ -101,25 +101,26 @@ def slurm() -> Iterator[Slurm]:
 def _started(folder: Path, daemons: contextlib.ExitStack) -> Slurm:
     folder.chmod(0o755)
     host = socket.gethostname().split(".")[0]
-    text = CONFIGURATION.format(host=host, folder=folder, controller_port=_free_port(), node_port=_free_port())
-    (folder / "slurm.conf").write_text(text)
-    for name in ("state", "spool"):
+    ports = {f"{name}_port": _free_port() for name in ("controller", "first", "second")}
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, **ports))
+    for name in ("state", "spool.n1", "spool.n2"):
         (folder / name).mkdir()
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
     started = Slurm({k: v for k, v in environment.items() if k != "PYTHONDONTWRITEBYTECODE"})
     _start_munge(folder, daemons)
     daemons.enter_context(_running(["slurmctld", "-D", "-c"], started.environment, folder))
-    daemons.enter_context(_running(["slurmd", "-D", "-N", host], started.environment, folder))
+    for node in ("n1", "n2"):
+        daemons.enter_context(_running(["slurmd", "-D", "-N", node], started.environment, folder))
     wait_for(lambda: _is_up(started), 60, lambda: (folder / "slurmctld.log").read_text())
     daemons.callback(_cancel_all, started)
     return started
 
 
 def _cancel_all(slurm: Slurm) -> None:
-    if slurm.jobs():
-        slurm.command("scancel", "--signal=KILL", *{number for number, _ in slurm.jobs()})
-        slurm.command("scancel", *{number for number, _ in slurm.jobs()})
-        slurm.wait_until_idle(30)
+    for number, _ in slurm.jobs():  # one that ends meanwhile makes scancel complain
+        for command in (["scancel", "--signal=KILL", number], ["scancel", number]):
+            subprocess.run(command, env=slurm.environment, capture_output=True, timeout=60)
+    slurm.wait_until_idle(60)
 
 
 def _start_munge(folder: Path, daemons: contextlib.ExitStack) -> None:
@@ -161,7 +162,7 @@ def _is_up(slurm: Slurm) -> bool:
     done = subprocess.run(
         ["sinfo", "--noheader", "--format=%T"], env=slurm.environment, capture_output=True, text=True, timeout=20
     )
-    return done.returncode == 0 and "idle" in done.stdout
+    return done.returncode == 0 and done.stdout.split() == ["idle"]
 
 
 def _program(name: str) -> str | None:

@@ -62,10 +62,19 @@ def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
     runs[0].assert_same_as(undisturbed(*LONG))
 
 
-def test_a_job_of_two_tasks_trains_once(sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run]) -> None:
-    tasks = ("trainer=ddp_cpu", "hydra.launcher.tasks_per_node=2")
+ONE_MACHINE = ("hydra.launcher.tasks_per_node=2",)
+TWO_MACHINES = (
+    *("trainer.devices=1", "trainer.num_nodes=2", "hydra.launcher.nodes=2"),
+    "hydra.launcher.setup=['export SLURM_KILL_BAD_EXIT=1','export MASTER_ADDR=127.0.0.1']",  # n1 is no real name
+)
+
+
+@pytest.mark.parametrize("tasks", [ONE_MACHINE, TWO_MACHINES], ids=["one machine", "two machines"])
+def test_a_job_of_two_tasks_trains_once(
+    sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run], tasks: tuple[str, ...]
+) -> None:
     few = ("trainer.max_epochs=2", "trainer.precision=32-true", "data.batch_size=500", "test=false")
-    finish(sweep(*few, *tasks), tmp_path / "sweep")
+    finish(sweep(*few, "trainer=ddp_cpu", *tasks), tmp_path / "sweep")
     run, single = Run(tmp_path / "sweep" / "0"), undisturbed(*few)
     assert run.metrics().keys() == single.metrics().keys()
     for name, value in single.metrics().items():
