@@ -1,6 +1,7 @@
 """Imports point only downwards."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_a_room_imports_only_what_lies_below_it(file: Path) -> None:
             assert own in KNOW_HYDRA, f"{own} must not know {parts[0]}"
         if parts[0] == "pytorch_lightning":
             assert own not in NO_LIGHTNING, f"{own} must not know Lightning"
+
+
+def test_reports_need_nothing_but_files() -> None:
+    """A report of many runs starts at once, on any machine."""
+    tops = {name.split(".")[0] for file in FILES if room(file) == "report" for name in imports(file)}
+    assert tops - {"imgclf", "yaml"} <= sys.stdlib_module_names
 
 
 def test_the_curves_of_the_schedules_know_no_torch() -> None:

@@ -39,6 +39,7 @@ TOP_LEVEL = {
     "probabilities": bool,
     "average_flips": bool,
     "checkpoint": str,
+    "rows": int,
 }
 
 
