@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imgclf.errors import InputError
@@ -161,7 +161,7 @@ def test_a_half_finished_sweep(make_run: MakeRun, sweep: Path) -> None:
     text = report.text()
     assert re.search(r"^  8 +failed +ValueError: no; 1 of 3 epochs$", text, re.MULTILINE)
     assert re.search(r"^  9 +interrupted +stopped by SIGTERM; 2 of 3 epochs$", text, re.MULTILINE)
-    assert re.search(r"^  10 +unfinished +still running, or killed; 0 of 3 epochs; last written 2", text, re.MULTILINE)
+    assert re.search(r"^  10 +unfinished +running, or killed; 0 of 3 epochs; last sign 2", text, re.MULTILINE)
     assert re.search(r"^  11 +not started +there is no run.json$", text, re.MULTILINE)
     assert re.search(r"^  13 +diverged +no number: test/loss, train/loss, val/loss$", text, re.MULTILINE)
     assert re.search(r"^\[64\] +0.3 .* 2/3$", text, re.MULTILINE), "two of three seeds have finished"
@@ -262,6 +262,9 @@ KNOWN_KEYS = st.fixed_dictionaries(
 ).map(lambda value: json.dumps(value).encode())
 
 
+@example({"metrics.csv": b'"'}, 80)
+@example({"metrics.csv": b"epoch,epoch,,val/loss\n0,0,0,0\n"}, 80)
+@example({"metrics.json": b'{"test/acc": null, "val/loss": 1e400}', "run.json": b"[]"}, 80)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from(FILES), st.one_of(JUNK, KNOWN_KEYS), max_size=5), st.integers(1, 120))
 def test_no_bytes_in_a_run_folder_stop_the_report(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from imgclf.report.groups import METRICS, Group, Grouped
 from imgclf.report.runs import DIVERGED, FINISHED, Run
 from imgclf.report.settings import ABSENT, is_setting
-from imgclf.report.text import counted, cut, cut_left, duration, mean_and_spread, number, pad, printable, width
+from imgclf.report.text import counted, cut, cut_left, mean_and_spread, number, pad, plain_metric, printable, width
 
 NARROW = 80  # columns that every terminal has
 _GAP = "  "
@@ -107,14 +107,12 @@ def metric_title(metric: str) -> str:
 
 
 def metric_cell(group: Group, metric: str, digits: int = 4) -> str:
-    """Mean and spread of a loss or accuracy; the mean alone of times and rates."""
+    """Mean and spread of a loss or accuracy; the mean alone of times, rates and counts."""
     summary = group.metrics.get(metric)
     if summary is None:
         return ""
-    if metric == "seconds":
-        return duration(summary.mean)
-    if metric in ("images_per_second", "epochs"):
-        return f"{summary.mean:,.0f}" if math.isfinite(summary.mean) else ""
+    if "/" not in metric:
+        return plain_metric(metric, summary.mean) if math.isfinite(summary.mean) else ""
     return mean_and_spread(summary.mean, summary.spread, digits)
 
 
@@ -148,6 +146,8 @@ def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list
                 room -= column.natural + len(_GAP)
             elif name in _WANTED:
                 lacking.append(column.title)
+            else:
+                break
     # In the order of the metrics, whichever was given room first.
     order = [metric_title(name).replace("images", "img") for name in (*METRICS, *report.metric_names)]
     optional.sort(key=lambda column: order.index(column.title))
