@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from imgclf.errors import InputError
 from imgclf.report import write_report
+from imgclf.report.figures import learning_curves
 
 MakeRun = Callable[..., Path]
 EVIL = "</script><script>alert('x')</script>"
@@ -113,6 +114,34 @@ def test_the_charts(sweep: Path) -> None:
     rate = charts["test acc by lr"]
     assert len(list(rate.iter("circle"))) == 8, "a dot a run"
     assert {"0.03", "0.3"} <= {text.text for text in rate.iter("text")} | {t.tail for t in rate.iter("title")}
+
+
+def test_curves_are_means_of_whole_runs_and_the_others_are_drawn_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("s/0", seed=0, acc=0.4, loss=0.25)
+    make_run("s/1", seed=1, acc=0.8, loss=0.75)
+    make_run("s/2", seed=2, acc=0.1, loss=None)
+    make_run("s/3", seed=3, acc=0.9, loss=0.01, epochs=2, outcome="interrupted")
+    figure = learning_curves(write_report([tmp_path / "s"]).grouped)
+    assert figure is not None
+    chart = next(panel for panel in figure.panels if panel.title == "val acc")
+    drawn = ET.fromstring(chart.svg()).find("svg")
+    assert drawn is not None
+    mean, *apart = drawn.iter("polyline")
+    assert "stroke-dasharray" not in mean.attrib
+    assert [line.find("title").text for line in apart] == [  # type: ignore[union-attr]
+        "all runs (2: diverged)",
+        "all runs (3: interrupted)",
+    ]
+    assert all("stroke-dasharray" in line.attrib for line in apart)
+    # In the third epoch 0.4 and 0.8: mean 0.6, one standard deviation 0.2828 above and below.
+    wide, high = chart.width - 70, chart.height - 72
+    x, y = (float(number) for number in mean.attrib["points"].split()[-1].split(","))
+    assert x == pytest.approx(chart.x.place(3.0) * wide, abs=0.1)
+    assert y == pytest.approx((1 - chart.y.place(0.6)) * high, abs=0.1)
+    band = next(drawn.iter("polygon")).attrib["points"].split()
+    upper, lower = (float(place.split(",")[1]) for place in (band[2], band[3]))
+    assert upper == pytest.approx((1 - chart.y.place(0.6 + 0.282843)) * high, abs=0.1)
+    assert lower == pytest.approx((1 - chart.y.place(0.6 - 0.282843)) * high, abs=0.1)
 
 
 def test_what_a_folder_says_is_never_executed(make_run: MakeRun, tmp_path: Path) -> None:
