@@ -19,11 +19,12 @@ _EXTRA = ("test/loss", "val/loss", "train/acc", "train/loss")
 
 @dataclass
 class Column:
-    """Title and cells of one column; the title stands above the cells' end where ``right``."""
+    """Title and cells of one column; cells stand at the right end, and lose their beginning where that says less."""
 
     title: str
     cells: list[str]
     right: bool = True
+    keeps_end: bool = False
 
     @property
     def natural(self) -> int:
@@ -130,8 +131,8 @@ def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list
     required = [Column(metric_title(first), [metric_cell(g, first, digits) for g in groups])] if first else []
     required.append(Column("seeds", [seeds_cell(g) for g in groups]))
     settings = [
-        Column(title, [group.values[i] for group in groups], right=_is_numeric(groups, i))
-        for i, title in enumerate(report.titles)
+        Column(s.title, [group.values[i] for group in groups], _is_numeric(groups, i), keeps_end=s.key == "sweep")
+        for i, s in enumerate(report.settings.shown)
     ]
     room = columns - sum(column.natural + len(_GAP) for column in required)
     kept, widths, lacking = _fitted(settings, room)
@@ -155,7 +156,10 @@ def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list
     widths += [column.natural for column in shown[len(kept) :]]
     lines = []
     for texts in [[c.title for c in shown], *zip(*(c.cells for c in shown), strict=True)]:
-        cells = [pad(cut(t, w), w, right=c.right) for t, w, c in zip(texts, widths, shown, strict=True)]
+        cells = [
+            pad((cut_left if c.keeps_end else cut)(text, w), w, right=c.right)
+            for text, w, c in zip(texts, widths, shown, strict=True)
+        ]
         lines.append(_GAP.join(cells).rstrip())
     return lines, lacking
 
