@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -41,8 +42,11 @@ def key(config: DictConfig) -> str:
 
     Its folder and its name, which only names the folder, do not count.
     """
-    plain = {name: value for name, value in resolved(config).items() if name != "name"}
-    text = json.dumps(plain, sort_keys=True, default=str)
+    return _key(resolved(config))
+
+
+def _key(plain: dict[str, Any]) -> str:
+    text = json.dumps({name: value for name, value in plain.items() if name != "name"}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -88,9 +92,9 @@ def compose(master: DictConfig, overrides: Sequence[str], number: int) -> Point:
         raise Refused(error, f"in the job {' '.join(overrides)}") from error
     with _as_job(config, number) as plain:
         check_all(plain)
-        built_from = OmegaConf.create(resolved(plain))
-        built_from.folder = config.hydra.runtime.output_dir
-        return Point(tuple(overrides), built_from, key(plain), str(OmegaConf.select(config, "hydra.sweep.subdir")))
+        content = resolved(plain)
+        built_from = OmegaConf.create(content | {"folder": config.hydra.runtime.output_dir})
+        return Point(tuple(overrides), built_from, _key(content), str(OmegaConf.select(config, "hydra.sweep.subdir")))
 
 
 def _loader() -> ConfigLoader:
