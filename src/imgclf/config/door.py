@@ -185,5 +185,5 @@ def _of_the_sweep(arguments: list[str]) -> list[str]:
     added = [f"hydra.sweep.dir={given['sweep.resume']}"]
     if all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given):
         added += [a for a in folder.hydra_arguments if a.partition("=")[0] not in given]
-        added += [] if folder.is_grid else folder.arguments
+        added += [] if folder.is_grid else [a for a in folder.arguments if a.partition("=")[0] not in given]
     return added

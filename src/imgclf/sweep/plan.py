@@ -103,6 +103,9 @@ class Plan:
         """Keep what the command line said, for going on with the sweep without saying it again."""
         given = self.master.hydra.overrides
         arguments = list(own(given.task))
+        if not is_grid:  # what a search was told of its first trials it is told of all
+            told = ("sweep.objective=", "sweep.seeds=")
+            arguments += [str(a) for a in given.task if str(a).startswith(told)]
         if arguments or not self.folder.file.exists():
             self.folder.arguments = arguments
         skipped = ("hydra.sweep.dir=", "hydra.mode=")
