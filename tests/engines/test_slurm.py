@@ -63,10 +63,7 @@ def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
 
 
 ONE_MACHINE = ("hydra.launcher.tasks_per_node=2",)
-TWO_MACHINES = (
-    *("trainer.devices=1", "trainer.num_nodes=2", "hydra.launcher.nodes=2"),
-    "hydra.launcher.setup=['export SLURM_KILL_BAD_EXIT=1','export MASTER_ADDR=127.0.0.1']",  # n1 is no real name
-)
+TWO_MACHINES = ("trainer.devices=1", "trainer.num_nodes=2", "hydra.launcher.nodes=2")
 
 
 @pytest.mark.parametrize("tasks", [ONE_MACHINE, TWO_MACHINES], ids=["one machine", "two machines"])
