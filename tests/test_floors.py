@@ -16,17 +16,18 @@ MAY_IMPORT = {
     "summary": set(),
     "config": set(),
     "report": set(),
+    "figures": set(),
     "data": {"images"},
     "optimizers": set(),
     "models": {"optimizers"},
     "callbacks": {"schedules", "report", "models"},
     "ranks": set(),
     "benchmark": {"images", "data", "models", "run"},
-    "run": {"images", "data", "models", "schedules", "callbacks", "report", "summary", "ranks"},
+    "run": {"images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},
     "sweep": {"config", "run", "report", "ranks"},
 }
 KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}
-NO_LIGHTNING = {"images", "report", "config", "summary", "run_folder", "provenance", "errors", "log"}
+NO_LIGHTNING = {"images", "report", "figures", "config", "summary", "run_folder", "provenance", "errors", "log"}
 
 
 def imports(file: Path) -> set[str]:

@@ -1,5 +1,6 @@
 """Which images form which batch."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -119,3 +120,24 @@ def test_a_chosen_part_is_addressed_by_its_own_positions() -> None:
     assert len(part) == 2
     pixels, labels = part[torch.tensor([1, 0])]
     assert pixels.flatten().tolist() == labels.tolist() == [2, 4]
+
+
+def test_a_set_on_a_device_holds_its_own_images_and_no_others() -> None:
+    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 2, 2).contiguous()
+    part = ImageArray(images, torch.arange(5)).part(np.array([4, 1]))
+    assert part.nbytes == 2 * 3 * 2 * 2
+    moved = part.on(torch.device("cpu"))
+    assert moved.images.shape == (2, 3, 2, 2)
+    for positions in ([0, 1], [1], [1, 0, 0]):
+        for here, there in zip(part[torch.tensor(positions)], moved[torch.tensor(positions)], strict=True):
+            assert torch.equal(here, there)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_images_on_a_gpu_are_the_same_images() -> None:
+    images = torch.randint(0, 256, (7, 3, 4, 4), dtype=torch.uint8)
+    there = ImageArray(images, torch.arange(7)).on(torch.device("cuda"))
+    batch, labels = there[torch.tensor([6, 0])]
+    assert batch.is_cuda
+    assert torch.equal(batch.cpu(), images[[6, 0]])
+    assert labels.tolist() == [6, 0]

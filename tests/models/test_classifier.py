@@ -1,12 +1,15 @@
 """What all networks share: loss, accuracy, and the check that network and images fit."""
 
 import math
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from imgclf.errors import InputError
@@ -126,3 +129,60 @@ def test_a_torchvision_network_takes_grey_images(name: str) -> None:
 def test_an_unknown_torchvision_network_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match=r"model.net.name=resnet81: did you mean resnet18\?"):
         torchvision_net("resnet81", in_channels=1, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ("net", "precision", "channels_last", "expected"),
+    [
+        ("convolutions", "bf16-mixed", "auto", True),
+        ("convolutions", "32-true", "auto", False),
+        ("convolutions", "32-true", True, True),
+        ("convolutions", "bf16-mixed", False, False),
+        ("linear", "bf16-mixed", "auto", False),
+    ],
+)
+def test_the_memory_format_follows_network_and_precision(
+    net: str, precision: Any, channels_last: Any, expected: bool
+) -> None:
+    convolutions = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    seen: list[bool] = []
+    model = Classifier(
+        convolutions if net == "convolutions" else linear,
+        in_channels=3,
+        image_size=8,
+        num_classes=2,
+        channels_last=channels_last,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1),
+    )
+    model.net[0].register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batches = [(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 0, 1]))]
+    trainer.fit(model, DataLoader(batches, batch_size=None))
+    assert seen == [expected]
+    if net == "convolutions":
+        assert model.net[0].weight.is_contiguous(memory_format=torch.channels_last) == expected
+
+
+def test_compiling_translates_the_network_once_and_leaves_its_names_alone() -> None:
+    model = Classifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), in_channels=1, image_size=2, num_classes=2, compile=True
+    )
+    names = list(model.state_dict())
+    model.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    model.setup("fit")
+    compiled = model.net._compiled_call_impl
+    assert compiled is not None
+    model.setup("test")
+    assert model.net._compiled_call_impl is compiled
+    assert list(model.state_dict()) == names

@@ -109,7 +109,8 @@ def test_a_checkpoint_opens_with_nothing_else_at_hand_and_without_pickled_object
         "dropout": 0.0,
         "init": "xavier",
         "label_smoothing": 0.1,
-        "channels_last": False,
+        "channels_last": "auto",
+        "compile": False,
     }
     again = MLP.load_from_checkpoint(tmp_path / "net.ckpt", weights_only=True)
     x = torch.rand(2, 1, 4, 4)

@@ -103,5 +103,6 @@ def test_a_checkpoint_opens_with_nothing_else_at_hand(reopened: Callable[..., di
         "last_relu": True,
         "init": "xavier",
         "label_smoothing": 0.0,
-        "channels_last": False,
+        "channels_last": "auto",
+        "compile": False,
     }

@@ -111,5 +111,6 @@ def test_a_checkpoint_opens_with_nothing_else_at_hand(reopened: Callable[..., di
         "stem": "imagenet",
         "init": "xavier",
         "label_smoothing": 0.0,
-        "channels_last": False,
+        "channels_last": "auto",
+        "compile": False,
     }

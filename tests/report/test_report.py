@@ -14,11 +14,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imgclf.errors import InputError
 from imgclf.report import write_report
+from imgclf.report.figures import learning_curves
 
 MakeRun = Callable[..., Path]
 EVIL = "</script><script>alert('x')</script>"
@@ -115,6 +116,34 @@ def test_the_charts(sweep: Path) -> None:
     assert {"0.03", "0.3"} <= {text.text for text in rate.iter("text")} | {t.tail for t in rate.iter("title")}
 
 
+def test_curves_are_means_of_whole_runs_and_the_others_are_drawn_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("s/0", seed=0, acc=0.4, loss=0.25)
+    make_run("s/1", seed=1, acc=0.8, loss=0.75)
+    make_run("s/2", seed=2, acc=0.1, loss=None)
+    make_run("s/3", seed=3, acc=0.9, loss=0.01, epochs=2, outcome="interrupted")
+    figure = learning_curves(write_report([tmp_path / "s"]).grouped)
+    assert figure is not None
+    chart = next(panel for panel in figure.panels if panel.title == "val acc")
+    drawn = ET.fromstring(chart.svg()).find("svg")
+    assert drawn is not None
+    mean, *apart = drawn.iter("polyline")
+    assert "stroke-dasharray" not in mean.attrib
+    assert [line.find("title").text for line in apart] == [  # type: ignore[union-attr]
+        "all runs (2: diverged)",
+        "all runs (3: interrupted)",
+    ]
+    assert all("stroke-dasharray" in line.attrib for line in apart)
+    # In the third epoch 0.4 and 0.8: mean 0.6, one standard deviation 0.2828 above and below.
+    wide, high = chart.width - 70, chart.height - 72
+    x, y = (float(number) for number in mean.attrib["points"].split()[-1].split(","))
+    assert x == pytest.approx(chart.x.place(3.0) * wide, abs=0.1)
+    assert y == pytest.approx((1 - chart.y.place(0.6)) * high, abs=0.1)
+    band = next(drawn.iter("polygon")).attrib["points"].split()
+    upper, lower = (float(place.split(",")[1]) for place in (band[2], band[3]))
+    assert upper == pytest.approx((1 - chart.y.place(0.6 + 0.282843)) * high, abs=0.1)
+    assert lower == pytest.approx((1 - chart.y.place(0.6 - 0.282843)) * high, abs=0.1)
+
+
 def test_what_a_folder_says_is_never_executed(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("evil/<b>0", {"model.note": EVIL, f"model.{EVIL}": 1}, error=EVIL, acc=0.5)
     make_run("evil/javascript:alert(1)", {"model.note": '" onmouseover="alert(1)'}, metrics={"test/acc": 0.1, EVIL: 1})
@@ -161,7 +190,7 @@ def test_a_half_finished_sweep(make_run: MakeRun, sweep: Path) -> None:
     text = report.text()
     assert re.search(r"^  8 +failed +ValueError: no; 1 of 3 epochs$", text, re.MULTILINE)
     assert re.search(r"^  9 +interrupted +stopped by SIGTERM; 2 of 3 epochs$", text, re.MULTILINE)
-    assert re.search(r"^  10 +unfinished +still running, or killed; 0 of 3 epochs; last written 2", text, re.MULTILINE)
+    assert re.search(r"^  10 +unfinished +running, or killed; 0 of 3 epochs; last sign 2", text, re.MULTILINE)
     assert re.search(r"^  11 +not started +there is no run.json$", text, re.MULTILINE)
     assert re.search(r"^  13 +diverged +no number: test/loss, train/loss, val/loss$", text, re.MULTILINE)
     assert re.search(r"^\[64\] +0.3 .* 2/3$", text, re.MULTILINE), "two of three seeds have finished"
@@ -262,6 +291,9 @@ KNOWN_KEYS = st.fixed_dictionaries(
 ).map(lambda value: json.dumps(value).encode())
 
 
+@example({"metrics.csv": b'"'}, 80)
+@example({"metrics.csv": b"epoch,epoch,,val/loss\n0,0,0,0\n"}, 80)
+@example({"metrics.json": b'{"test/acc": null, "val/loss": 1e400}', "run.json": b"[]"}, 80)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from(FILES), st.one_of(JUNK, KNOWN_KEYS), max_size=5), st.integers(1, 120))
 def test_no_bytes_in_a_run_folder_stop_the_report(

@@ -37,6 +37,6 @@ def test_every_part_is_measured_and_written_down(door: Door, tmp_path: Path) -> 
 
 
 def test_an_unknown_part_is_named_before_anything_is_measured(door: Door) -> None:
-    done = door("benchmark.py", "benchmark.parts=[training,flying]", expect=1)
+    done = door("benchmark.py", "benchmark.parts=[training,flying]", expect=2)
     assert "flying" in done.stderr
     assert "prediction" in done.stderr

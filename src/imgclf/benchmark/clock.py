@@ -10,7 +10,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class Clock(Callback):
-    """Write down the moments of a run: a list of [event, epoch, seconds], seconds since 1970.
+    """Write down the moments of a run, [event, epoch, seconds since 1970], and its memory.
+
+    The memory is what belongs to the process alone, in MB, without pages of mapped files, at the end of training.
 
     Events: ``epoch`` (a training epoch begins), ``first`` and ``last`` (its first batch begins, its last ends),
     ``val``, ``val_end``, ``test``, ``test_end``, ``predict``, ``predict_end``, ``end`` (training is over).
@@ -57,7 +59,15 @@ class Clock(Callback):
         self._note("end", trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.file.write_text(json.dumps(self.events))
+        self.file.write_text(json.dumps({"events": self.events, "private_mb": private_mb()}))
+
+
+def private_mb() -> float:
+    """Memory of this process that no file backs, in MB; not a number where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:")]
+    return found[0] if found else float("nan")
 
 
 class Moments:
@@ -65,15 +75,17 @@ class Moments:
 
     Args:
         events: [event, epoch, seconds].
+        private_mb: memory.
     """
 
-    def __init__(self, events: list[tuple[str, int, float]]) -> None:
+    def __init__(self, events: list[tuple[str, int, float]], private_mb: float = float("nan")) -> None:
         self.events = events
+        self.private_mb = private_mb
 
     @classmethod
     def read(cls, file: Path) -> "Moments":
         """From a clock's file."""
-        return cls(json.loads(file.read_text()))
+        return cls(**json.loads(file.read_text()))
 
     def times(self, event: str) -> list[float]:
         """When it happened, in order."""

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from imgclf.benchmark.plan import Plan
 from imgclf.benchmark.present import HEAD, line, write
+from imgclf.benchmark.ways import Ways
 from imgclf.provenance import provenance
 from imgclf.run.build import built
 
@@ -28,7 +29,7 @@ def benchmark(config: DictConfig) -> int:
     machine = provenance() | {"cores": len(os.sched_getaffinity(0)), "processor": _processor()}
     print(f"{machine['processor']}, {machine['cores']} cores; {plan.rounds} rounds; {folder}\n\n{HEAD}")
     work = folder / "work"
-    rows = plan.comparisons(work, Path(sys.argv[0]).parent.absolute())
+    rows = Ways(plan, work, Path(sys.argv[0]).parent.absolute()).comparisons()
     for row in rows:
         for round_number in range(plan.rounds):
             row.measure(round_number)

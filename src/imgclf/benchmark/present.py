@@ -16,7 +16,7 @@ def ratios(row: Comparison, way: str) -> list[float]:
     if way not in row.values or "product" not in row.values:
         return []
     pairs = zip(row.values["product"], row.values[way], strict=True)
-    return [other / ours if row.unit == "s" else ours / other for ours, other in pairs]
+    return [ours / other if row.unit == "images/s" else other / ours for ours, other in pairs]
 
 
 def line(row: Comparison) -> str:

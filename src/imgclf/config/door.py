@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -63,6 +64,8 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
     # Hydra then hands its errors over instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            sys.argv += _what_help_needs(config_name, config_dir)
         config_name = _offer_run_folder(config_name, sys.argv[1:])
         sys.argv += _of_the_sweep(sys.argv[1:])
         run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)
@@ -124,6 +127,20 @@ def check_all(config: DictConfig) -> None:
     if config.get("seed", 0) < 0:
         raise InputError(f"seed={config.seed}: expected 0 or more")
     check(config, SUPPLIED)
+
+
+def _what_help_needs(config_name: str, config_dir: Path) -> list[str]:
+    """Hydra composes a configuration to show the help: what must be given stands in for what the user would give.
+
+    Returns:
+        Arguments to add to the command line.
+    """
+    defaults = yaml.safe_load((config_dir / f"{config_name}.yaml").read_text(encoding="utf-8"))["defaults"]
+    choices = [(group, choice) for entry in defaults if isinstance(entry, dict) for group, choice in entry.items()]
+    for group, choice in choices:
+        if choice == "run":
+            ConfigStore.instance().store(group=group, name="run", node={})
+    return [f"{group}={min((config_dir / group).glob('*.yaml')).stem}" for group, choice in choices if choice == "???"]
 
 
 def _offer_run_folder(config_name: str, arguments: list[str]) -> str:

@@ -256,6 +256,8 @@ def _parameters(node: str, key: str, tree: _Tree) -> list[str]:
 
 def _missing_config(error: MissingConfigException, tree: _Tree) -> str:
     missing = (error.missing_cfg_file or "").removesuffix(".yaml")
+    if missing.endswith("/run") and tree.typed("run") is None:  # composed from the folder, once that is known
+        return "run: must be given.\nAdd run=FOLDER, the folder that training named at its end"
     if "primary config" in str(error).lower():
         there = [file.stem for file in tree.files if file.parent == tree.folder]
         near = nearest(missing, there)

@@ -174,11 +174,13 @@ def read_table(file: Path) -> tuple[Table, list[str]]:
         return table, [str(error)]
     if text is None:
         return table, []
-    bad_lines: list[int] = []
-    rows: dict[int, dict[str, float]] = {}
     reader = csv.DictReader(io.StringIO(text), strict=True)
+    rows: dict[int, dict[str, float]] = {}
+    bad_lines: list[int] = []
+    names: list[str] = []
+    reason = ""
     try:
-        names = [name for name in reader.fieldnames or [] if name != "epoch"]
+        names = list(dict.fromkeys(name for name in reader.fieldnames or [] if name != "epoch"))
         if "epoch" not in (reader.fieldnames or []):
             return table, ["has no column epoch"]
         for row in reader:
@@ -190,10 +192,8 @@ def read_table(file: Path) -> tuple[Table, list[str]]:
     except csv.Error as error:
         bad_lines.append(reader.line_num)
         reason = f" ({first_line(str(error))})"
-    else:
-        reason = ""
     table.epochs = sorted(rows)
-    table.columns = {name: [rows[epoch].get(name, math.nan) for epoch in table.epochs] for name in dict.fromkeys(names)}
+    table.columns = {name: [rows[epoch].get(name, math.nan) for epoch in table.epochs] for name in names}
     if bad_lines:
         more = f" and {len(bad_lines) - 1} more" if len(bad_lines) > 1 else ""
         return table, [f"line {bad_lines[0]}{more} cannot be read{reason}"]

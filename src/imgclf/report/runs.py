@@ -170,7 +170,7 @@ def _outcome(run: Run, files: RunFolder, *, begun: bool) -> tuple[str, str]:
         return "damaged", ""
     if not begun:
         return "not started", "there is no run.json"
-    return "unfinished", "; ".join(part for part in ("still running, or killed", progress, _last_sign(files)) if part)
+    return "unfinished", "; ".join(part for part in ("running, or killed", progress, _last_sign(files)) if part)
 
 
 def _progress(run: Run) -> str:
@@ -186,4 +186,4 @@ def _last_sign(files: RunFolder) -> str:
             times.append(file.stat().st_mtime)
         except OSError:
             continue
-    return time.strftime("last written %Y-%m-%d %H:%M", time.localtime(max(times))) if times else ""
+    return time.strftime("last sign %Y-%m-%d %H:%M", time.localtime(max(times))) if times else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from imgclf.report.groups import METRICS, Group, Grouped
 from imgclf.report.runs import DIVERGED, FINISHED, Run
 from imgclf.report.settings import ABSENT, is_setting
-from imgclf.report.text import counted, cut, cut_left, duration, mean_and_spread, number, pad, printable, width
+from imgclf.report.text import counted, cut, cut_left, mean_and_spread, number, pad, plain_metric, printable, width
 
 NARROW = 80  # columns that every terminal has
 _GAP = "  "
@@ -19,11 +19,12 @@ _EXTRA = ("test/loss", "val/loss", "train/acc", "train/loss")
 
 @dataclass
 class Column:
-    """Title and cells of one column; the title stands above the cells' end where ``right``."""
+    """Title and cells of one column; cells stand at the right end, and lose their beginning where that says less."""
 
     title: str
     cells: list[str]
     right: bool = True
+    keeps_end: bool = False
 
     @property
     def natural(self) -> int:
@@ -107,14 +108,12 @@ def metric_title(metric: str) -> str:
 
 
 def metric_cell(group: Group, metric: str, digits: int = 4) -> str:
-    """Mean and spread of a loss or accuracy; the mean alone of times and rates."""
+    """Mean and spread of a loss or accuracy; the mean alone of times, rates and counts."""
     summary = group.metrics.get(metric)
     if summary is None:
         return ""
-    if metric == "seconds":
-        return duration(summary.mean)
-    if metric in ("images_per_second", "epochs"):
-        return f"{summary.mean:,.0f}" if math.isfinite(summary.mean) else ""
+    if "/" not in metric:
+        return plain_metric(metric, summary.mean) if math.isfinite(summary.mean) else ""
     return mean_and_spread(summary.mean, summary.spread, digits)
 
 
@@ -132,8 +131,8 @@ def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list
     required = [Column(metric_title(first), [metric_cell(g, first, digits) for g in groups])] if first else []
     required.append(Column("seeds", [seeds_cell(g) for g in groups]))
     settings = [
-        Column(title, [group.values[i] for group in groups], right=_is_numeric(groups, i))
-        for i, title in enumerate(report.titles)
+        Column(s.title, [group.values[i] for group in groups], _is_numeric(groups, i), keeps_end=s.key == "sweep")
+        for i, s in enumerate(report.settings.shown)
     ]
     room = columns - sum(column.natural + len(_GAP) for column in required)
     kept, widths, lacking = _fitted(settings, room)
@@ -148,6 +147,8 @@ def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list
                 room -= column.natural + len(_GAP)
             elif name in _WANTED:
                 lacking.append(column.title)
+            else:
+                break
     # In the order of the metrics, whichever was given room first.
     order = [metric_title(name).replace("images", "img") for name in (*METRICS, *report.metric_names)]
     optional.sort(key=lambda column: order.index(column.title))
@@ -155,7 +156,10 @@ def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list
     widths += [column.natural for column in shown[len(kept) :]]
     lines = []
     for texts in [[c.title for c in shown], *zip(*(c.cells for c in shown), strict=True)]:
-        cells = [pad(cut(t, w), w, right=c.right) for t, w, c in zip(texts, widths, shown, strict=True)]
+        cells = [
+            pad((cut_left if c.keeps_end else cut)(text, w), w, right=c.right)
+            for text, w, c in zip(texts, widths, shown, strict=True)
+        ]
         lines.append(_GAP.join(cells).rstrip())
     return lines, lacking
 

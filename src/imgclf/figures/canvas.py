@@ -1,0 +1,48 @@
+"""What all pictures share: size, colours, and how a file of one is written."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_INCHES = 8.0  # shown 800 pixels wide, text of 10 points is 14 pixels high
+DOTS_PER_INCH = 150
+
+# From the palette of Okabe & Ito (2008), told apart by colour-blind readers too.
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
+
+
+def sheet(height_inches: float) -> "Figure":
+    """An empty picture, 1200 pixels wide, that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(axes: "Axes") -> None:
+    """Leave only the left and lower edge, and a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def save(figure: "Figure", file: Path) -> Path:
+    """Write a PNG file aside and rename it, so that a killed process never leaves half a picture.
+
+    Returns:
+        The file.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(aside, format="png")
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+    return file

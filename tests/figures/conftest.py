@@ -1,0 +1,31 @@
+"""What the tests of several pictures share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors as small as these gain nothing from more, and on a busy machine threads wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def ink() -> Callable[[Path], float]:
+    """Share of the pixels of a PNG file that are not white; the file must be 1200 pixels wide."""
+
+    def share(file: Path) -> float:
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        assert pixels.shape[1] == 1200
+        assert 150 <= pixels.shape[0] <= 3000
+        return float((pixels < 250).any(axis=2).mean())
+
+    return share
