@@ -35,7 +35,7 @@ def door(tmp_path: Path) -> Door:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=600,
+            timeout=300,
         )
         if expect is not None:
             assert done.returncode == expect, done.stdout + done.stderr

@@ -264,16 +264,15 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
 
 
 def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_path: Path, root: Path) -> None:
-    given = ("-m", "seed=1,2", *TINY)
+    mine = tmp_path / "extra" / "optimizer" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text((root / "conf/optimizer/sgd.yaml").read_text())
+    given = ("-m", "--config-dir", "extra", "optimizer=mine", "seed=1,2", *TINY)
     door("train.py", *given, "hydra.sweep.dir=sweep")
-    extra = tmp_path / "extra" / "optimizer"
-    extra.mkdir(parents=True)
-    (extra / "sgd.yaml").write_text((root / "conf/optimizer/sgd.yaml").read_text().replace("lr: 0.1", "lr: 0.2"))
-    changed = ("--config-dir", "extra", *given, "sweep.resume=sweep")
-    # A folder given with --config-dir comes first, so this is what an edited file in conf/ does.
-    done = door("train.py", *changed, expect=2)
-    assert "was begun with another configuration: optimizer.lr was 0.1, is 0.2" in done.stderr
-    done = door("train.py", *changed, "optimizer.lr=0.1")
+    mine.write_text(mine.read_text().replace("lr: 0.1", "lr: 0.2"))
+    done = door("train.py", *given, "sweep.resume=sweep", expect=2)
+    assert "was begun with another configuration: optimizer.lr was 0.1, is 0.2. Give" in done.stderr
+    done = door("train.py", *given, "sweep.resume=sweep", "optimizer.lr=0.1")
     assert "2 finished before" in done.stdout
 
 

@@ -62,8 +62,8 @@ def change_everything(folder: Path) -> None:
     torch.set_grad_enabled(False)
     log_to(folder / "train.log")
     quieten()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -1,5 +1,6 @@
 """The end of a sweep: what came of each job, how to go on, the report, the exit code."""
 
+import shlex
 import sys
 
 import yaml
@@ -37,7 +38,7 @@ def finish(plan: Plan) -> int:
     stopped = folder.stopped()
     if stopped:
         print(stopped["why"], file=out)
-    print(f"go on with: uv run scripts/train.py -m sweep.resume={folder.path}", file=out)
+    print(f"go on with: uv run scripts/train.py -m {shlex.quote(f'sweep.resume={folder.path}')}", file=out)
     return 1
 
 

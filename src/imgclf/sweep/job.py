@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,10 @@ LOOK_SECONDS = 0.5  # how often a job in another process looks whether the sweep
 # Set by the process that runs the sweep where it runs the jobs too.
 in_this_process = False
 
+# In a process that a launcher has started: which process did, and whether a job is being run.
+_parent: int | None = None
+_at_work = threading.Lock()
+
 
 def run_job(config: DictConfig, task: str) -> dict[str, float] | None:
     """Start the job, or go on with it where it stopped; what comes of it stands in its folder.
@@ -38,9 +43,14 @@ def run_job(config: DictConfig, task: str) -> dict[str, float] | None:
     Returns:
         Its metrics; None where there are none, because it failed, was stopped, or was not begun. No error is raised.
     """
-    if not in_this_process and threading.current_thread() is threading.main_thread():
-        # A terminal sends Ctrl-C to every process of a command; idle workers would end, and take the others along.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if in_this_process:
+        return _run_and_record(config, task)
+    _settle_in()
+    with _at_work:
+        return _run_and_record(config, task)
+
+
+def _run_and_record(config: DictConfig, task: str) -> dict[str, float] | None:
     sweep = SweepFolder(Path(HydraConfig.get().sweep.dir).absolute())
     folder = RunFolder(config.folder)
     job = sweep.by_folder(folder.path)
@@ -139,18 +149,38 @@ def _leave_no_trace(folder: RunFolder) -> None:
             path.rmdir()
 
 
+def _settle_in() -> None:
+    """Prepare a process that a launcher has started, before its first job."""
+    global _parent
+    if _parent is not None:
+        return
+    _parent = os.getppid()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    if threading.current_thread() is threading.main_thread():
+        # A terminal sends Ctrl-C to every process of a command; idle workers would end, and take the others along.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it is gone, and the job, which then stops too, has saved."""
+    while os.getppid() == _parent:
+        time.sleep(LOOK_SECONDS)
+    with _at_work:
+        os._exit(1)
+
+
 @contextlib.contextmanager
 def _watching(sweep: SweepFolder) -> Iterator[None]:
     """Stop this job, in a process that a launcher started, when the sweep is stopped or its process is gone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    parent, ended = os.getppid(), threading.Event()
+    ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(LOOK_SECONDS):
             stopped = sweep.stopped()
-            if os.getppid() != parent or (stopped and stopped["signal"]):
+            if os.getppid() != _parent or (stopped and stopped["signal"]):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
