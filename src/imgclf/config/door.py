@@ -110,10 +110,7 @@ class CheckBeforeStart(Callback):
         plain = OmegaConf.masked_copy(config, keys)
         OmegaConf.set_struct(plain, False)
         plain.folder = config.hydra.run.dir  # Hydra has not made it yet
-        search = config.hydra.runtime.choices.get("search")
         try:
-            if search is not None:
-                raise InputError(f"search={search} draws the settings of several runs: add -m")
             check_all(plain)
         except InputError as error:
             # Hydra turns an Exception in a callback into a warning; leaving the process is not one.
