@@ -153,6 +153,8 @@ def _settle_in() -> None:
     """Prepare a process that a launcher has started, before its first job."""
     global _parent
     if _parent is not None:
+        if os.getppid() != _parent:  # another job was waiting here
+            os._exit(1)
         return
     _parent = os.getppid()
     threading.Thread(target=_leave_with_parent, daemon=True).start()

@@ -90,9 +90,10 @@ class Jobs(Launcher):
     def _launch(self, jobs: list[Job], first_number: int) -> dict[Job, JobReturn]:
         overrides = [self._overrides(job) for job in jobs]
         returned: list[JobReturn] = []
+        # Not so in the fresh interpreters of other launchers; but joblib with n_jobs=1 runs its jobs here, too.
+        job_module.in_this_process = True
         if isinstance(self.inner, BasicLauncher):
             # One by one, so that those after a stop are not begun.
-            job_module.in_this_process = True
             with self._until_signal():
                 for place, given in enumerate(overrides):
                     if self.plan.folder.stopped():
