@@ -23,6 +23,7 @@ def test_a_sweep_is_rows_of_its_settings_and_results(door: Door, tmp_path: Path)
     short = ("trainer.max_epochs=2", "data.batch_size=1000", "hydra.sweep.dir=sweep")
     door("train.py", "-m", "optimizer.lr=0.05,0.2", "model.activation=tanh", *short)
     for name, lr in (("0", 0.05), ("1", 0.2)):
+        assert len(list((tmp_path / "sweep" / name).glob("events.out.tfevents.*"))) == 1
         settings, scalars = row(tmp_path / "sweep" / name)
         assert settings["optimizer.lr"] == pytest.approx(lr)
         assert settings["model.activation"] == "tanh"

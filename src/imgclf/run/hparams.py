@@ -26,11 +26,8 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "model": _class_name(config.model),
         "data": _class_name(config.data),
-        "optimizer": _class_name(config.optimizer),
         "schedule": _class_name(config.schedule),
         "optimizer.lr": config.optimizer.lr,
-        "data.batch_size": config.data.batch_size,
-        "trainer.max_epochs": config.trainer.max_epochs,
         "seed": config.seed,
     }
     file = folder.overrides_file
@@ -59,7 +56,6 @@ def end_row(trainer: Trainer, metrics: dict[str, Any]) -> None:
     found = {f"hp/{name}": metrics[name] for name in SHOWN if name in metrics}
     for logger in _loggers(trainer):
         logger.log_metrics(found, step=trainer.global_step)
-        logger.save()
         logger.experiment.close()
 
 
