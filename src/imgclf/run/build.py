@@ -76,7 +76,7 @@ def built_loggers(config: DictConfig, resume_from: Path | None) -> list[Any]:
         if node is None:
             continue
         arguments = {}
-        if resume_from is not None and node._target_ == "pytorch_lightning.loggers.TensorBoardLogger":
+        if resume_from is not None and node._target_.endswith(".TensorBoardLogger"):
             arguments["purge_step"] = _steps_done(resume_from) + 1
         loggers.append(built(config.logger, name, **arguments))
     return loggers
