@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Test processes run side by side, one a core; two threads in each would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 
 Door = Callable[..., subprocess.CompletedProcess[str]]
