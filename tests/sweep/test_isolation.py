@@ -68,6 +68,7 @@ def change_everything(folder: Path) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_everything_is_put_back(tmp_path: Path, fails: bool) -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.INFO)  # whatever other tests in this process have left
     before = {name: read() for name, read in WATCHED.items()}
     changed = {}
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()
