@@ -184,10 +184,37 @@ def test_sweep_resume_without_multirun_says_what_is_missing(door: Door) -> None:
     assert "add -m" in door("train.py", "sweep.resume=x", expect=2).stderr
 
 
-def test_several_processes_from_outside_do_not_run_a_sweep_each(door: Door, tmp_path: Path) -> None:
+def test_processes_on_several_machines_do_not_run_a_sweep_each(door: Door, tmp_path: Path) -> None:
     done = door("train.py", "-m", "seed=0,1", expect=2, LOCAL_RANK="1", RANK="1", WORLD_SIZE="2")
-    assert "start it once, with trainer=ddp" in done.stderr
+    assert "start it once" in done.stderr
     assert not (tmp_path / "logs").exists()
+
+
+def test_torchrun_makes_one_sweep_and_each_job_is_trained_once(door: Door, tmp_path: Path, root: Path) -> None:
+    settings = ("trainer=ddp_cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=4")
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port=0",
+        str(root / "scripts" / "train.py"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *command, "-m", "optimizer.lr=0.1,0.2", *settings, "hydra.sweep.dir=sweep"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"} | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["sweep"], "one folder"
+    for number, lr in enumerate((0.1, 0.2)):
+        door("train.py", f"optimizer.lr={lr}", *settings, f"hydra.run.dir=alone{number}")
+        job, alone = tmp_path / "sweep" / str(number), tmp_path / f"alone{number}"
+        assert metrics(job) == metrics(alone)
+        assert (job / "train.log").read_text().count("epoch 2/2") == 1
+        assert "2 x CPU" in (job / "train.log").read_text()
 
 
 def test_a_launcher_that_is_not_installed_is_named_with_the_remedy(door: Door, tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ from imgclf.sweep.points import grid
 from imgclf.sweep.settings import Settings
 from imgclf.sweep_folder import SweepFolder
 
+# What torchrun tells the processes that it starts.
+_OF_TORCHRUN = {
+    *(f"{of}{what}" for of in ("", "LOCAL_", "GROUP_", "ROLE_") for what in ("RANK", "WORLD_SIZE")),
+    *("ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
+}
+
 
 class Sweeping(Callback):
     """Hydra's callback for sweeps of a configuration with a node ``sweep``: checks first, goes on, sums up."""
@@ -47,10 +53,7 @@ class Sweeping(Callback):
 
     def _begin(self, config: DictConfig) -> None:
         if ranks.started_from_outside():
-            raise InputError(
-                "several processes were started from outside, by torchrun or SLURM, and each would run the whole "
-                "sweep: start it once, with trainer=ddp for several processes a job"
-            )
+            _leave_it_to_the_first()
         HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
         _require_launcher(config)
         settings = _settings(config)
@@ -73,6 +76,26 @@ class Sweeping(Callback):
         self._open.close()
         if code:
             sys.exit(code)
+
+
+def _leave_it_to_the_first() -> None:
+    """Of the processes that torchrun has started on a machine, one runs the sweep, each job with processes of its own.
+
+    Raises:
+        SystemExit: with code 0, in all others.
+        InputError: they are SLURM's, or on several machines.
+    """
+    machines = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    if "TORCHELASTIC_RUN_ID" not in os.environ or machines > 1:
+        raise InputError(
+            "several processes were started from outside, by SLURM or on several machines, and each would run the "
+            "whole sweep: start it once, with hydra/launcher=submitit_slurm for several machines a job"
+        )
+    if int(os.environ["LOCAL_RANK"]) > 0:
+        sys.exit(0)
+    for name in list(os.environ):
+        if name in _OF_TORCHRUN or name.startswith("TORCHELASTIC_"):
+            del os.environ[name]  # else each job would take itself for one of these processes
 
 
 def _settings(config: DictConfig) -> Settings:
