@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"optimizers"},
     "callbacks": {"schedules", "report", "models"},
     "ranks": set(),
-    "benchmark": {"images", "data", "models", "run"},
+    "benchmark": {"images", "data", "models", "run", "figures"},
     "run": {"images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},
     "sweep": {"config", "run", "report", "ranks"},
 }

@@ -15,10 +15,12 @@
     events.out.tfevents.*  TensorBoard
 """
 
+import contextlib
 import json
 import math
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +134,19 @@ class RunFolder:
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write aside and rename, so that a killed process never leaves half a file."""
+@contextlib.contextmanager
+def written_aside(file: Path) -> Iterator[Path]:
+    """A path to write to, renamed to ``file`` at the end: a killed process never leaves half a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        aside.write_text(text, encoding="utf-8")
+        yield aside
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text aside and rename it."""
+    with written_aside(file) as aside:
+        aside.write_text(text, encoding="utf-8")

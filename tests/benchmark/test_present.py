@@ -46,6 +46,6 @@ def test_the_files_hold_every_value_and_the_chart_is_not_blank(tmp_path: Path) -
     assert found["results"][0]["values"] == {"product": [100.0], "plain": [10.0], "limit": [200.0]}
     assert found["machine"]["cores"] == 2
     pixels = np.asarray(Image.open(chart).convert("RGB"))
-    assert pixels.shape[1] == 960
+    assert pixels.shape[1] == 1200
     blue = (np.abs(pixels.astype(int) - [0x00, 0x72, 0xB2]).sum(axis=2) < 10).mean()
     assert 0.02 < blue < 0.5

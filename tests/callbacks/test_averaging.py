@@ -1,6 +1,5 @@
 """Averaged weights: what is averaged, and that it is the averaged weights that are validated, kept and tested."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import Door
+from run_files import table
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -79,13 +79,6 @@ def test_validation_sees_the_network_before_the_start_and_the_mean_from_then_on(
 def test_a_start_after_the_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"start_epoch=4.*max_epochs=4"):
         fit(start_epoch=4, tmp_path=tmp_path)
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)
-        ]
 
 
 @pytest.mark.parametrize(

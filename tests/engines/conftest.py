@@ -106,6 +106,7 @@ def _started(folder: Path, daemons: contextlib.ExitStack) -> Slurm:
     for name in ("state", "spool.n1", "spool.n2"):
         (folder / name).mkdir()
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(ROOT / "tests")  # for what slows jobs down
     environment["MASTER_ADDR"] = "127.0.0.1"  # n1 is a name to SLURM alone; jobs inherit the environment
     started = Slurm({k: v for k, v in environment.items() if k != "PYTHONDONTWRITEBYTECODE"})
     _start_munge(folder, daemons)

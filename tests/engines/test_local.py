@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from brake import braked
 from conftest import Door
 from engines.conftest import LONG, PATIENCE, Run, Start, needs, wait_for
 
@@ -16,13 +17,17 @@ def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
     needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
     folder = tmp_path / "sweep"
     options = ("hydra/launcher=submitit_local", "sweep.preflight=false", f"hydra.sweep.dir={folder}")
-    command = [sys.executable, str(train), "-m", *options, *LONG, "trainer=default,ddp_cpu"]
-    process = start(*command, environment=os.environ | {"OMP_NUM_THREADS": "1"})
+    settings = (*LONG, *braked(tmp_path / "brake"), "trainer=default,ddp_cpu")
+    command = [sys.executable, str(train), "-m", *options, *settings]
+    process = start(
+        *command, environment=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    )
     single, double = (Run(folder / number) for number in "01")
     wait_for(lambda: len(double.rows()) >= 3, PATIENCE, lambda: logs(folder))
     controller = double.about()["job"].split()[-1]
     (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
     os.kill(int(task), signal.SIGUSR2)
+    (tmp_path / "brake").unlink()
     output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, output + logs(folder)
     single.assert_same_as(undisturbed(*LONG))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from brake import braked
 from engines.conftest import LONG, PATIENCE, Run, Slurm, Start, needs, wait_for
 
 
@@ -47,11 +48,13 @@ def start_again(slurm: Slurm, number: str) -> None:
 def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
     slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run]
 ) -> None:
-    process = sweep(*LONG, "trainer.max_epochs=40,1,2")
+    brake = tmp_path / "brake"
+    process = sweep(*LONG, *braked(brake), "trainer.max_epochs=40,1,2")
     runs = [Run(tmp_path / "sweep" / str(number)) for number in range(3)]
     wait_for(lambda: len(runs[0].rows()) >= 3, PATIENCE, lambda: logs(tmp_path / "sweep"))
     number = runs[0].about()["job"]
     slurm.command("scancel", "--signal=USR2", number)  # as submitit has SLURM do at the time's end
+    brake.unlink()
     start_again(slurm, number)
     finish(process, tmp_path / "sweep")
     assert [len(run.rows()) for run in runs] == [40, 1, 2]
@@ -93,13 +96,16 @@ def test_a_script_of_ones_own_is_started_again_too(
 ) -> None:
     settings = (*LONG, "trainer=ddp_cpu")
     folder, script = tmp_path / "run", tmp_path / "script.sh"
+    brake = tmp_path / "brake"
     filled = {"folder": folder, "python": sys.executable, "train": train}
-    script.write_text(SCRIPT.format(settings=" ".join(settings), **filled))
+    script.write_text(SCRIPT.format(settings=" ".join((*settings, *braked(brake))), **filled))
     number = slurm.command("sbatch", "--parsable", str(script)).strip()
     run, output = Run(folder), Path(f"{folder}.out")
     for rows, command in ((3, "scancel --signal=USR1"), (8, "scontrol requeue")):  # time is up; the machine is needed
         wait_for(lambda rows=rows: len(run.rows()) >= rows, PATIENCE, output.read_text)  # type: ignore[misc]
         slurm.command(*command.split(), number)
+        if command == "scontrol requeue":
+            brake.unlink()
         start_again(slurm, number)
     slurm.wait_until_idle(PATIENCE)
     assert (folder / "metrics.json").exists(), output.read_text()

@@ -1,6 +1,5 @@
 """Sweeps of scripts/train.py as a user runs them."""
 
-import csv
 import json
 import os
 import random
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Door
+from run_files import metrics, table, weights
 
 TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
 
@@ -37,22 +37,6 @@ class Net(torch.nn.Module):
 """
 OWN_NET = ("model=torchvision", "~model.net", "+model.net._target_=mine.Net")
 KINDS = "+model.net.kind=good,bad,other"
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    """metrics.csv without what the clock decides."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    found = json.loads((folder / "metrics.json").read_text())
-    return {k: v for k, v in found.items() if k not in ("seconds", "images_per_second")}
 
 
 def assert_same(a: Path, b: Path) -> None:

@@ -1,6 +1,5 @@
 """scripts/train.py as a user runs it."""
 
-import csv
 import json
 import os
 import re
@@ -13,30 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from brake import braked
 from conftest import Door
+from run_files import metrics, table, weights
 
 SHORT = ("trainer.max_epochs=3", "data.batch_size=500")
-
-
-def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
 
 def same_weights(a: Path, b: Path) -> bool:
     one, other = weights(a), weights(b)
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    """metrics.csv without what the clock decides."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    found = json.loads((folder / "metrics.json").read_text())
-    return {k: v for k, v in found.items() if k not in ("seconds", "images_per_second")}
 
 
 def run_json(folder: Path) -> dict[str, Any]:
@@ -109,7 +94,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 
 def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(root / "scripts" / "train.py"), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "tests")}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -128,10 +113,11 @@ def test_a_stopped_run_continues_to_the_very_numbers(
 ) -> None:
     signum = signal.Signals[name]
     folder = tmp_path / "run"
-    process = start(root, *RUN, f"hydra.run.dir={folder}")
+    process = start(root, *RUN, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}")
     wait_for_row(folder, 3, process)
     process.send_signal(signum)
     output = process.communicate(timeout=60)[0]
+    (tmp_path / "brake").unlink()
     if signum == signal.SIGKILL:
         assert process.returncode == -signum
         assert run_json(folder)["outcome"] == "running"
@@ -141,7 +127,7 @@ def test_a_stopped_run_continues_to_the_very_numbers(
         assert run_json(folder)["outcome"] == "interrupted"
     assert not (folder / "metrics.json").exists()
 
-    door("train.py", f"resume={folder}")
+    door("train.py", f"resume={folder}", PYTHONPATH=str(root / "tests"))
     assert same_weights(folder, undisturbed)
     assert table(folder) == table(undisturbed)
     assert metrics(folder) == metrics(undisturbed)
@@ -205,12 +191,13 @@ def test_ddp_is_stopped_by_one_signal_and_resumed(door: Door, tmp_path: Path, ro
     options = ("trainer=ddp_cpu", "trainer.max_epochs=6", "model.dropout=0.3", "data.batch_size=100")
     door("train.py", *options, "hydra.run.dir=whole")
     folder = tmp_path / "stopped"
-    process = start(root, *options, f"hydra.run.dir={folder}")
+    process = start(root, *options, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}")
     wait_for_row(folder, 2, process)
     process.terminate()
     assert process.wait(timeout=60) == 128 + signal.SIGTERM, process.communicate()[0]
     process.communicate()
-    door("train.py", f"resume={folder}")
+    (tmp_path / "brake").unlink()
+    door("train.py", f"resume={folder}", PYTHONPATH=str(root / "tests"))
     assert same_weights(folder, tmp_path / "whole")
     assert table(folder) == table(tmp_path / "whole")
 

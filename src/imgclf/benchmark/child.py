@@ -87,18 +87,11 @@ def _plain_loader(data: ImageData, workers: int, tree: str | None) -> Any:
     return plain.fashion_loader(images[:, 0].numpy(), labels.numpy(), resize, data.batch_size, workers)
 
 
-def plain_evaluation(run: str, tree: str, batch_size: int) -> Result:
-    """Seconds of the chapter's evaluation on the validation folder."""
+def plain_classification(run: str, folder: str) -> Result:
+    """Seconds in which the chapter's loop classifies a folder of class folders, in batches of 128."""
     net = built(thawed(RunFolder.existing(run)), "model").net
-    loader = plain.cifar_loader(Path(tree) / "valid", batch_size, train=False)
+    loader = plain.cifar_loader(Path(folder), 128, train=False)
     return {"seconds": [plain.evaluate(net, loader, _device())], "images": len(loader.dataset)}  # type: ignore[arg-type]
-
-
-def plain_prediction(run: str, tree: str, batch_size: int) -> Result:
-    """Seconds of the chapter's classification of the test folder."""
-    net = built(thawed(RunFolder.existing(run)), "model").net
-    loader = plain.cifar_loader(Path(tree) / "test", batch_size, train=False)
-    return {"seconds": [plain.predict(net, loader, _device())], "images": len(loader.dataset)}  # type: ignore[arg-type]
 
 
 def plain_loading(run: str, workers: int, tree: str | None = None) -> Result:
@@ -183,8 +176,7 @@ MEASUREMENTS: dict[str, Callable[..., Result]] = {
     for function in (
         limit_train,
         plain_train,
-        plain_evaluation,
-        plain_prediction,
+        plain_classification,
         plain_loading,
         product_loading,
         plain_augmentation,

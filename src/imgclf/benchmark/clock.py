@@ -15,7 +15,7 @@ class Clock(Callback):
     The memory is what belongs to the process alone, in MB, without pages of mapped files, at the end of training.
 
     Events: ``epoch`` (a training epoch begins), ``first`` and ``last`` (its first batch begins, its last ends),
-    ``val``, ``val_end``, ``test``, ``test_end``, ``predict``, ``predict_end``, ``end`` (training is over).
+    ``val``, ``val_end``, ``predict``, ``predict_end``, ``end`` (training is over).
 
     Args:
         file: JSON, written when a stage is over.

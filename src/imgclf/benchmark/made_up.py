@@ -10,6 +10,7 @@ from imgclf.data.batches import ImageArray
 from imgclf.data.module import ImageData, as_tensors
 from imgclf.images.kaggle import CLASSES
 from imgclf.images.tree import make_tree
+from imgclf.run_folder import written_aside
 
 
 def competition(folder: Path, train: int, test: int, seed: int = 0) -> Path:
@@ -59,13 +60,12 @@ class MadeUpImages(ImageData):
         if self.file.exists():
             return
         rng = np.random.default_rng(0)
-        aside = self.file.with_suffix(".tmp")
-        images = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(self.count, 1, 28, 28))
-        for first in range(0, self.count, 10_000):
-            block = images[first : first + 10_000]
-            block[:] = rng.integers(0, 256, block.shape, dtype=np.uint8)
-        images.flush()
-        aside.rename(self.file)
+        with written_aside(self.file) as aside:
+            images = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(self.count, 1, 28, 28))
+            for first in range(0, self.count, 10_000):
+                block = images[first : first + 10_000]
+                block[:] = rng.integers(0, 256, block.shape, dtype=np.uint8)
+            images.flush()
 
     def read_train(self) -> ImageArray:
         return as_tensors(np.load(self.file, mmap_mode="r", allow_pickle=False), np.arange(self.count) % 10)

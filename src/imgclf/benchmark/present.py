@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from imgclf.benchmark.plan import Comparison
+from imgclf.figures.canvas import BLUE, VERMILLION, save, sheet, tidy
 from imgclf.run_folder import write_whole
 
 HEAD = f"{'':40} {'plain':>9} {'product':>9} {'limit':>9}  {'x plain':>14}  {'of limit':>14}"
@@ -64,26 +65,21 @@ def write(rows: list[Comparison], machine: dict[str, Any], folder: Path) -> list
 
 def chart(rows: list[Comparison], file: Path) -> Path:
     """How many times as fast as the plain way the product is, and its limit, as bars; written to ``file``."""
-    from matplotlib.figure import Figure
-
     shown = [row for row in rows if "plain" in row.values][::-1]
-    figure = Figure(figsize=(8, 0.5 * len(shown) + 1.2), layout="constrained")
+    figure = sheet(0.5 * len(shown) + 1.2)
     axes = figure.subplots()
     for place, row in enumerate(shown):
         plain = median(row.values["plain"])
         times = median(row.values["product"]) / plain
-        axes.barh(place, times, height=0.6, color="#0072b2")
+        axes.barh(place, times, height=0.6, color=BLUE)
         axes.text(times, place, f" {times:.1f}", va="center")
         if "limit" in row.values:
             limit = median(row.values["limit"]) / plain
-            axes.plot([limit, limit], [place - 0.38, place + 0.38], color="#d55e00", linewidth=2.5)
+            axes.plot([limit, limit], [place - 0.38, place + 0.38], color=VERMILLION, linewidth=2.5)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [row.name for row in shown])
     axes.set_xlabel("times as fast as the plain way (orange: the limit, a loop over arrays in memory)")
     axes.set_xlim(left=0)
     axes.margins(x=0.12)
-    axes.spines[["top", "right"]].set_visible(False)
-    aside = file.with_name(f".{file.name}.tmp.png")
-    figure.savefig(aside, dpi=120)
-    aside.replace(file)
-    return file
+    tidy(axes)
+    return save(figure, file)

@@ -93,22 +93,16 @@ class Ways:
         return [Comparison("decoding PNG files", "images/s", ways)]
 
     def _evaluation(self) -> list[Comparison]:
-        ways = {
-            "product": lambda: self._product_evaluation("resnet18"),
-            "plain": lambda: self._child(
-                "plain_evaluation", run=self._run("resnet18"), tree=str(self.tree), batch_size=128
-            ),
-        }
+        ways = {"product": lambda: self._product_evaluation("resnet18"), "plain": self._plain_classification("valid")}
         return [Comparison("evaluating resnet18", "images/s", ways)]
 
     def _prediction(self) -> list[Comparison]:
-        ways = {
-            "product": lambda: self._product_prediction("resnet18"),
-            "plain": lambda: self._child(
-                "plain_prediction", run=self._run("resnet18"), tree=str(self.tree), batch_size=128
-            ),
-        }
+        ways = {"product": lambda: self._product_prediction("resnet18"), "plain": self._plain_classification("test")}
         return [Comparison("predicting resnet18", "images/s", ways)]
+
+    def _plain_classification(self, part: str) -> Callable[[], float]:
+        folder = str(self.tree / part)
+        return lambda: self._child("plain_classification", run=self._run("resnet18"), folder=folder)
 
     def _start(self) -> list[Comparison]:
         imports = "import torch, torchvision, pytorch_lightning"
@@ -146,10 +140,9 @@ class Ways:
     def _images(self, folder: Path, case: Case) -> int:
         """Training images an epoch."""
         config = RunFolder.existing(folder).read_config()
-        metrics = RunFolder(folder).read_run()
         if case.batches is not None:
             return case.batches * int(config["data"]["batch_size"])
-        return int(metrics["train_images"])
+        return int(RunFolder(folder).read_run()["train_images"])
 
     def _train(self, name: str, epochs: int, **more: str) -> tuple[Path, Moments]:
         case = self.plan.training[name]

@@ -1,8 +1,9 @@
 """What all pictures share: size, colours, and how a file of one is written."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from imgclf.run_folder import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,11 +39,6 @@ def save(figure: "Figure", file: Path) -> Path:
     Returns:
         The file.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
+    with written_aside(file) as aside:
         figure.savefig(aside, format="png")
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
     return file

@@ -16,7 +16,7 @@ from imgclf.images.submission import rows_of, submission
 from imgclf.run.build import built
 from imgclf.run.processes import in_processes, is_first, speak
 from imgclf.run.trained import bare_trainer, trained_model, weights_file
-from imgclf.run_folder import RunFolder, write_whole
+from imgclf.run_folder import RunFolder, write_whole, written_aside
 
 
 def predict(config: DictConfig) -> int:
@@ -71,8 +71,6 @@ def _write(folder: RunFolder, data: KaggleCIFAR10, probabilities: NDArray[np.flo
     # By file name: the images lie in the order of their numbers, the list in one of its own.
     in_order = probabilities[rows_of(ids, data.predicted_ids())]
     if keep:
-        aside = folder.path / ".probabilities.tmp"
-        with aside.open("wb") as file:
+        with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as file:
             np.save(file, in_order)
-        aside.replace(folder.path / "probabilities.npy")
     write_whole(folder.path / "submission.csv", submission(ids, in_order.argmax(axis=1), data.class_names))
