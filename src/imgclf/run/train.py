@@ -23,7 +23,7 @@ from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
 from imgclf.run.build import built, built_group, built_loggers, built_trainer, load_weights
 from imgclf.run.freeze import frozen, thawed
-from imgclf.run.hparams import begin_row, end_row, settings_of
+from imgclf.run.hparams import close, settings_of, write_row
 from imgclf.run.processes import in_processes, is_first, process_number, speak
 from imgclf.run_folder import RunFolder
 from imgclf.summary import training_table
@@ -150,7 +150,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         enable_checkpointing=checkpoint is not None,
     )
     _describe(model, data, trainer, folder)
-    begin_row(trainer, settings_of(config, folder))
+    write_row(trainer, settings_of(config, folder))
     trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
     if is_first():
         folder.write_run(
@@ -170,7 +170,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     if config.test and data.has_test_labels:
         trainer.test(model, datamodule=data, verbose=False)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
-    end_row(trainer, metrics)
+    close(trainer)
     return metrics
 
 
