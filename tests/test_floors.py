@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "data": {"images"},
     "optimizers": set(),
     "models": {"optimizers"},
-    "callbacks": {"schedules", "models", "pictures", "figures"},
+    "callbacks": {"schedules", "report", "models", "pictures", "figures"},
     "ranks": set(),
     "benchmark": {"images", "data", "models", "run", "figures"},
     "run": {"images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},

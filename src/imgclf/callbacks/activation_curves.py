@@ -45,9 +45,10 @@ class ActivationCurves(Callback):
             self._draw(trainer, found, last_step(trainer))
 
     def _draw(self, trainer: Trainer, found: dict[str, nn.Module], step: int) -> None:
-        for writer in writers(trainer) if found else []:
-            # Of copies, which become double precision.
-            curves = {name: activation_curve(copy.deepcopy(m).cpu(), self.inputs) for name, m in found.items()}
+        # Of copies, which become double precision. A network that has diverged may have learnt no finite slope.
+        curves = {name: activation_curve(copy.deepcopy(m).cpu(), self.inputs) for name, m in found.items()}
+        curves = {name: curve for name, curve in curves.items() if np.isfinite(curve.values + curve.slopes).all()}
+        for writer in writers(trainer) if curves else []:
             writer.add_image("activations", pixels(draw_activations(curves)), step, dataformats="HWC")
 
 

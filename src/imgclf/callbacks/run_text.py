@@ -8,6 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from imgclf.callbacks.board import writers
 from imgclf.run_folder import RunFolder
 
+_LONGEST_LINE = 100  # letters that the page has room for
+
 
 class RunText(Callback):
     """The command that gives this run again, where it came from, and its whole configuration, from its folder.
@@ -27,7 +29,9 @@ def texts(folder: RunFolder) -> dict[str, str]:
     found = {}
     if folder.overrides_file.is_file():
         overrides = yaml.safe_load(folder.overrides_file.read_text(encoding="utf-8")) or []
-        found["command"] = _block(shlex.join(["uv", "run", "scripts/train.py", *map(str, overrides)]))
+        words = ["uv run scripts/train.py", *(shlex.quote(str(override)) for override in overrides)]
+        line = " ".join(words)
+        found["command"] = _block(line if len(line) <= _LONGEST_LINE else " \\\n    ".join(words))
     run = folder.read_run()
     if run:
         git = run.get("git") or {}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imgclf.pictures.lettering import BLUE, FAINT, INK, LINE, PAPER, SIZE, VERMILLION, Sheet, shortened, width_of
 
 MOST_NUMBERED = 20  # classes whose cells have room for their counts
-_CELL = 44  # pixels of such a cell
+_CELL = 36  # pixels of such a cell
 _WHOLE = 720  # pixels of a matrix without numbers
 _SMALLEST_NAMED = 11  # pixels of a cell that a name fits beside
 _LONGEST_NAME = 130  # pixels
@@ -112,7 +112,8 @@ def _numbered(counts: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.uin
         for column in np.flatnonzero(counts[row]):
             colour = PAPER if dark[row, column] else INK
             text = _count(int(counts[row, column]), float(shares[row, column]))
-            sheet.write(left + column * _CELL + _CELL / 2, middle, text, colour, anchor="mm")
+            size = SIZE if width_of(text) < _CELL - 2 else SIZE - 2
+            sheet.write(left + column * _CELL + _CELL / 2, middle, text, colour, size, anchor="mm")
     for place in range(1, k):  # thin white lines between the cells
         sheet.bar(left, top + place * _CELL, k * _CELL, 1, PAPER)
         sheet.bar(left + place * _CELL, top, 1, k * _CELL, PAPER)

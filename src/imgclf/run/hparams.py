@@ -38,7 +38,9 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
         if key.startswith(("hydra", "sweep", "name")) or key in columns:
             continue
         value = OmegaConf.select(config, key)
-        columns[key] = value if isinstance(value, bool | int | float | str) else str(text if value is None else value)
+        if value is None or isinstance(value, DictConfig):
+            value = text  # the choice of a group, rather than all that it brings
+        columns[key] = value if isinstance(value, bool | int | float | str) else str(value)
     return columns
 
 
