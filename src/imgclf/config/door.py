@@ -48,6 +48,7 @@ TOP_LEVEL = {
     "average_flips": bool,
     "checkpoint": str,
     "rows": int,
+    "sheet": int,
 }
 
 
