@@ -6,6 +6,7 @@ import warnings
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.seed import isolate_rng
 
 from imgclf.callbacks.board import writers
 from imgclf.models.classifier import Classifier
@@ -27,7 +28,7 @@ class Graph(Callback):
             try:
                 net = copy.deepcopy(pl_module.net).to("cpu", torch.float32).eval()
                 image = torch.zeros(pl_module.input_shape)
-                with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+                with isolate_rng(), warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter("ignore")  # the tracer's advice on conversions to Python numbers
                     writer.add_graph(net, image)
             except Exception as error:  # whatever a network of any origin does when it is traced

@@ -32,7 +32,8 @@ def displayable(
         pixels = images * spread + centre
     if pixels.shape[1] != 3:
         pixels = np.repeat(pixels.mean(axis=1, keepdims=True), 3, axis=1)
-    whole = np.clip(np.nan_to_num(pixels) * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
+    whole = (pixels * 255 + 0.5).astype(np.uint8)
     return np.ascontiguousarray(whole.transpose(0, 2, 3, 1))
 
 
