@@ -22,7 +22,7 @@ _TEXT = """(() => {
     const within = node.nodeName === 'SLOT' ? node.assignedNodes() : (node.shadowRoot || node).childNodes;
     return Array.from(within, read).join(style && style.display.startsWith('inline') ? '' : '\\n');
   };
-  return read(document.body).replace(/\\s*\\n\\s*/g, '\\n');
+  return read(document.body).replace(/\\u200b/g, '').replace(/\\s*\\n\\s*/g, '\\n');
 })()"""
 
 # All elements of a kind, wherever they are.
@@ -106,15 +106,20 @@ class Browser:
         return str(self.run(f"document.body ? {_TEXT} : ''"))
 
     def wait_for(self, *texts: str, seconds: float = 60) -> str:
-        """The page's text once it has all of these; fails where that takes too long."""
-        return self.wait_until(lambda: all(text in self.text() for text in texts), f"{texts}", seconds)
+        """The page's text once it has all of these, white space aside; fails where that takes too long."""
+
+        def is_there() -> bool:
+            found = "".join(self.text().split())
+            return all("".join(text.split()) in found for text in texts)
+
+        return self.wait_until(is_there, f"{texts}", seconds)
 
     def wait_until(self, condition: Any, what: str, seconds: float = 60) -> str:
         """The page's text once ``condition()`` is true."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"no {what} within {seconds} s on:\n{self.text()[:3000]}"
-            time.sleep(0.1)
+            time.sleep(0.3)
         return self.text()
 
     def find(self, selector: str, expression: str) -> Any:

@@ -32,9 +32,14 @@ class Inputs(Callback):
         self.images = images
         self.columns = columns
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.__dict__.pop("on_train_batch_start", None)
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
             self._draw(trainer, pl_module, "train", batch)
+        # Lightning calls what is callable, at every step; until the next epoch there is nothing to do.
+        self.on_train_batch_start = None  # type: ignore[method-assign,assignment]
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

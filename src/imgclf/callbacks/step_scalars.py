@@ -1,5 +1,6 @@
 """Loss, accuracy and length of the gradient within an epoch."""
 
+import sys
 from typing import Any
 
 import torch
@@ -22,24 +23,29 @@ class StepScalars(Callback):
     """
 
     def __init__(self) -> None:
+        self._batches = sys.maxsize  # from one point to the next
+        self._writes = False
         self._norms: list[tuple[int, Tensor]] = []
         self._sums: list[tuple[int, Tensor]] = []  # running sums of the epoch: loss, right, images; float32 (3,)
         self._before: tuple[int, Tensor] = (-1, torch.zeros(3))  # epoch, sums at the last point
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: nothing by steps
+        self._batches = every_n_steps * trainer.accumulate_grad_batches or sys.maxsize
+        self._writes = has_board(trainer)
+
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if not (trainer.is_last_batch or _ends_stretch(trainer)) or not has_board(trainer):
+        # Here for both, since every hook takes time at every step: the step's own images have been counted by now.
+        is_end = trainer.fit_loop.epoch_loop.batch_progress.current.ready % self._batches == 0
+        if not (is_end or trainer.is_last_batch) or not self._writes:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if gradients:
             self._norms.append((trainer.global_step, torch.nn.utils.get_total_norm(gradients)))
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if _ends_stretch(trainer) and isinstance(pl_module, Classifier) and has_board(trainer):
+        if is_end and isinstance(pl_module, Classifier):
             totals = pl_module.stage_totals("train")
             sums = torch.stack([totals.loss_sum, totals.correct.float(), totals.count.float()])
-            self._sums.append((trainer.global_step - 1, sums))
+            self._sums.append((trainer.global_step, sums))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer)
@@ -77,9 +83,3 @@ class StepScalars(Callback):
                 writer.add_scalar("loss/train_steps", loss / images, step)
                 writer.add_scalar("accuracy/train_steps", right / images, step)
         self._before = (trainer.current_epoch, sums[-1])
-
-
-def _ends_stretch(trainer: Trainer) -> bool:
-    every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: nothing by steps
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return every_n_steps > 0 and batches % (every_n_steps * trainer.accumulate_grad_batches) == 0
