@@ -67,7 +67,12 @@ def fit(tmp_path: Path) -> Fit:
     """Train on ``data`` with callbacks and settings of the Trainer; what TensorBoard then has."""
 
     def run(
-        data: Told, *callbacks: pl.Callback, net: nn.Module | None = None, lr: float = 0.0, **settings: Any
+        data: Told,
+        *callbacks: pl.Callback,
+        net: nn.Module | None = None,
+        lr: float = 0.0,
+        kind: type[Classifier] = Classifier,
+        **settings: Any,
     ) -> Board:
         board = TensorBoardLogger(save_dir=str(tmp_path), name="", version="")
         plain = {"max_epochs": 1, "logger": board, "log_every_n_steps": 1, "num_sanity_val_steps": 0}
@@ -79,7 +84,7 @@ def fit(tmp_path: Path) -> Fit:
             default_root_dir=str(tmp_path),
             **(plain | quiet | settings),
         )
-        model = Classifier(
+        model = kind(
             net or Reader(data.num_classes),
             in_channels=1,
             image_size=8,

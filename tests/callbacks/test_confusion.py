@@ -1,5 +1,6 @@
 """Confusion matrices of a network whose predictions are known."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from conftest import Door
 
 from imgclf.callbacks.confusion import Confusion
 from imgclf.errors import InputError
+from imgclf.models.classifier import Classifier
 from imgclf.pictures.confusion import accuracy_picture, confusion_picture
 
 KNOWN = np.array([[2, 1, 0], [0, 2, 0], [1, 1, 0]])
@@ -67,6 +69,23 @@ def test_a_sanity_check_is_not_a_validation(fit: Any, told: Any) -> None:
     board = fit(told, Confusion(every_n_epochs=1), num_sanity_val_steps=1)
     assert board.image_steps("validation/confusion") == [1]
     assert np.array_equal(board.image("validation/confusion"), confusion_picture(KNOWN, NAMES))
+
+
+class Silent(Classifier):
+    """Keeps its logits to itself, as LightningModules from elsewhere do."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        super().validation_step(batch, batch_idx)
+
+
+def test_a_module_that_does_not_return_logits_is_named_once_and_trained(
+    fit: Any, told: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("imgclf"), "propagate", True)
+    board = fit(told, Confusion(every_n_epochs=1), kind=Silent, max_epochs=2)
+    assert caplog.text.count("Confusion draws nothing: it needs the logits") == 1
+    assert board.tags["images"] == []
+    assert len(board.scalars("accuracy/val")) == 2
 
 
 def test_a_number_below_one_is_refused() -> None:

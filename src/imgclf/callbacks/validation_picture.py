@@ -1,5 +1,6 @@
 """What all pictures of a validation share: collecting as its batches go by, drawing at its end."""
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -7,7 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from imgclf.callbacks.board import has_board, is_due, last_step
-from imgclf.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class ValidationPicture(Callback, ABC):
@@ -22,6 +24,7 @@ class ValidationPicture(Callback, ABC):
 
     def __init__(self, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
+        self._has_warned = False
         self._step: int | None = None  # of a validation that has been collected and not drawn
 
     @abstractmethod
@@ -52,12 +55,13 @@ class ValidationPicture(Callback, ABC):
         if not has_board(trainer):
             return
         if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-            name = type(self).__name__.lower()
-            raise InputError(
-                f"callbacks.{name} draws from the logits (n, k) that validation_step returns, but "
-                f"{type(pl_module).__name__} returns {type(outputs).__name__}: return them, or switch the picture off "
-                f"with callbacks.{name}=null"
-            )
+            if not self._has_warned:
+                log.warning(
+                    f"{type(self).__name__} draws nothing: it needs the logits (n, k) from validation_step, and "
+                    f"{type(pl_module).__name__}'s returns {type(outputs).__name__}"
+                )
+            self._has_warned = True
+            return
         images, labels = batch
         self.collect(outputs.detach(), images, labels)
         self._step = last_step(trainer)
