@@ -84,6 +84,19 @@ class RunFolder:
             raise InputError(
                 f"{self.path} holds a run already: continue it with resume={self.path}, or choose another folder"
             ) from None
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
+
+    def withdraw(self) -> None:
+        """Take back a run that was refused before it had trained anything; what else lies in the folder stays."""
+        if self.metrics_file.exists() or self.table_file.exists() or any(self.checkpoints.glob("*.ckpt")):
+            return
+        own = (self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.log_file, self.error_file)
+        for file in (*own, self.path / ".lock", *self.path.glob("events.out.tfevents.*")):
+            file.unlink(missing_ok=True)
+        for folder in (self.config_file.parent, self.checkpoints):
+            with contextlib.suppress(OSError):  # not there, or not empty
+                folder.rmdir()
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values.
@@ -132,6 +145,27 @@ class RunFolder:
         """Write metrics.json, the sign that the run is finished. Not-a-number becomes null, as JSON has none."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
+
+
+def making(folder: Path, key: str) -> list[Path]:
+    """Make a folder and those above it.
+
+    Args:
+        folder: may exist.
+        key: of the configuration that names it, for the message.
+
+    Returns:
+        Those that were not there before, outermost first.
+
+    Raises:
+        InputError: it cannot be made, or is a file.
+    """
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{key}={folder} cannot be made a folder ({error.strerror}): choose another one") from error
+    return missing[::-1]
 
 
 @contextlib.contextmanager

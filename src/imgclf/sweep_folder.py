@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from imgclf.errors import InputError
 from imgclf.holding import held, is_held
-from imgclf.run_folder import RunFolder, write_whole
+from imgclf.run_folder import RunFolder, making, write_whole
 
 State = Literal["finished", "failed", "interrupted", "running", "not begun"]
 
@@ -162,7 +162,7 @@ class SweepFolder:
         Raises:
             InputError: another process has it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        making(self.path, "hydra.sweep.dir")
         with held(self.path, "a sweep"):
             self.stop_file.unlink(missing_ok=True)
             yield

@@ -29,6 +29,7 @@ from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -374,6 +375,8 @@ def _omegaconf(error: OmegaConfBaseException, tree: _Tree) -> str | None:
         return f"{key}: ${{{match.group(1)}}} points at no key.\n{_instead_of_key(match.group(1), tree)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{key}: must be given.\nAdd {key}=VALUE"
+    if isinstance(error, InterpolationResolutionError):
+        return f"{key}: {first}.\nMend what stands inside ${{...}}"
     typed = tree.typed(key)
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and typed and typed.startswith("~"):
         return f"{typed}: the program needs '{key}'.\nLeave {typed} away, or give {key} another value"
@@ -459,6 +462,10 @@ def _twice(match: re.Match[str], error: Exception, tree: _Tree) -> str:
 _Answer = Callable[[re.Match[str], Exception, _Tree], str | None]
 _ANSWERS: list[tuple[str, _Answer]] = [
     (r"^(?:In '([^']+)': )?Could not override '([^']*)'\.(.*)", _override_failed),
+    (
+        r"Additional config directory '(.+?)' not found",
+        lambda m, e, t: f"--config-dir: there is no folder {m[1]}.\nGive one with configurations, or leave it out",
+    ),
     (r"config group '([^']+)' does not exist", lambda m, e, t: _no_key(m[1], t)),
     (
         r"Could not append to config\. An item is already at '([^']+)'",

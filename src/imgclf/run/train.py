@@ -12,16 +12,18 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 
 from imgclf import ranks, scheduler
 from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.divergence import Diverged, StopOnDivergence
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.data.module import ImageData
-from imgclf.errors import InputError
+from imgclf.errors import BROKEN, USER_ERROR, InputError, tell
 from imgclf.holding import held
 from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
-from imgclf.run.build import built, built_group, built_loggers, built_trainer, load_weights
+from imgclf.run.agreement import require_known_monitors, require_same_form
+from imgclf.run.build import built, built_group, built_loggers, built_optimizer, built_trainer, load_weights
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.hparams import begin_row, end_row, settings_of
 from imgclf.run.processes import in_processes, is_first, process_number, speak
@@ -58,12 +60,26 @@ def train(config: DictConfig) -> int:
         folder.path.mkdir(parents=True, exist_ok=True)
         with held(folder.path, "a run"):
             _prepare(folder, config, resuming)
-            code = in_processes(thawed(folder), train_rank, how)
+            code = _in_processes(folder, how)
     else:
         code = train_rank(config, how)
     if code - 128 in scheduler.signals():
         speak(folder.log_file)
         scheduler.queue_again(code - 128, first=is_first())
+    return code
+
+
+def _in_processes(folder: RunFolder, how: str) -> int:
+    """A new run that is refused, for a value or a file that the user can mend, is not begun: its folder stays free."""
+    code = BROKEN
+    try:
+        code = in_processes(thawed(folder), train_rank, how)
+    except InputError:
+        code = USER_ERROR
+        raise
+    finally:
+        if code == USER_ERROR and how == "start" and HydraConfig.get().mode != RunMode.MULTIRUN:
+            folder.withdraw()  # a sweep reports on jobs that failed
     return code
 
 
@@ -88,7 +104,7 @@ def train_rank(config: DictConfig, how: str) -> int:
         how: ``start`` or ``resume``.
 
     Returns:
-        The exit code: 0, or 128 + the number of the signal that stopped it.
+        The exit code: 0, 128 + the number of the signal that stopped it, or 2 where the loss is no number any more.
     """
     folder = RunFolder(config.folder)
     speak(folder.log_file)
@@ -107,6 +123,14 @@ def train_rank(config: DictConfig, how: str) -> int:
             print(training_table(metrics, folder.path))
         outcome = {"outcome": "finished"}
         return 0
+    except Diverged as end:
+        # Not failed: the same settings would come to the same end again, and a sweep has a row for it.
+        outcome = {"outcome": "diverged", "error": str(end)}
+        end.metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
+        if not is_first():
+            return USER_ERROR
+        folder.write_metrics(end.metrics)
+        return tell(InputError(f"{end}\nrun folder: {folder.path}"))
     except Interrupted as stop:
         outcome = {"outcome": "interrupted", "error": str(stop)}
         log.warning(f"{stop}; continue with: uv run scripts/train.py resume={folder.path}")
@@ -131,11 +155,17 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
 
     Returns:
         What metrics.json holds, but for the seconds.
+
+    Raises:
+        InputError: something in the configuration or the data cannot be used.
+        Diverged: the loss is no number any more.
     """
     last = folder.last if resume and folder.last.exists() else None
     seed_everything(config.seed, verbose=False)
     data: ImageData = built(config, "data")
-    model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
+    model: LightningModule = built(config, "model", optimizer=built_optimizer(config))
+    require_same_form(model, data)
+    require_known_monitors(config, model)
     throughput, table = Throughput(), EpochTable(folder.table_file)
     chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
     checkpoint = next((c for c in chosen if isinstance(c, BestAndLast)), None)
@@ -144,14 +174,19 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         config,
         # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
         # they are not for configurations to leave out.
-        callbacks=[StepSeed(config.seed), throughput, table, *chosen, stop],
+        callbacks=[StepSeed(config.seed), throughput, table, *chosen, StopOnDivergence(), stop],
         logger=built_loggers(config, last),
         default_root_dir=str(folder.path),
         enable_checkpointing=checkpoint is not None,
     )
     _describe(model, data, trainer, folder)
     begin_row(trainer, settings_of(config, folder))
-    trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    except Diverged as end:
+        end.metrics = _reached(trainer, table, throughput, checkpoint)
+        end_row(trainer, end.metrics)
+        raise
     if is_first():
         folder.write_run(
             train_images=len(data.train_set),
@@ -159,6 +194,20 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
             channels_last=getattr(model, "memory_format", None) is torch.channels_last,
         )
     stop.raise_if_stopped()
+    metrics = _reached(trainer, table, throughput, checkpoint)
+    if "best_epoch" in metrics:
+        load_weights(model, folder.best)
+    if config.test and data.has_test_labels:
+        trainer.test(model, datamodule=data, verbose=False)
+        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
+    end_row(trainer, metrics)
+    return metrics
+
+
+def _reached(
+    trainer: Trainer, table: EpochTable, throughput: Throughput, checkpoint: BestAndLast | None
+) -> dict[str, Any]:
+    """The figures of the last epoch, and which epoch was best."""
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
     metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
@@ -166,11 +215,6 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         metrics["best_epoch"] = checkpoint.best_epoch
         if checkpoint.best_score is not None:
             metrics[f"best/{checkpoint.monitor}"] = checkpoint.best_score
-        load_weights(model, folder.best)
-    if config.test and data.has_test_labels:
-        trainer.test(model, datamodule=data, verbose=False)
-        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
-    end_row(trainer, metrics)
     return metrics
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
+from imgclf.data.module import ImageData
 from imgclf.errors import InputError
+from imgclf.ranks import is_first
+from imgclf.run.agreement import require_same_form, warn_of_other_pixels
 from imgclf.run.build import built, built_group, built_trainer, load_weights
 from imgclf.run.freeze import thawed
 from imgclf.run_folder import RunFolder
@@ -31,6 +34,19 @@ def trained_model(config: DictConfig) -> LightningModule:
     model: LightningModule = built(run, "model")
     load_weights(model, weights_file(config))
     return model
+
+
+def data_for(model: LightningModule, config: DictConfig) -> ImageData:
+    """The images of ``config.data``, the run's own or others, which must be of the form that the network takes.
+
+    Raises:
+        InputError: they are not.
+    """
+    data: ImageData = built(config, "data")
+    require_same_form(model, data)
+    if is_first():
+        warn_of_other_pixels(thawed(RunFolder.existing(config.run)), config)
+    return data
 
 
 def bare_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:

@@ -9,6 +9,8 @@ from pytorch_lightning import Callback
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from imgclf.errors import InputError
+
 Precision = Literal[
     "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "bf16", "16", "64", 16, 32, 64
 ]
@@ -27,6 +29,9 @@ class Trainer(pytorch_lightning.Trainer):
     def __init__(self, precision: Precision | None = "auto", accelerator: str = "auto", **settings: Any) -> None:
         if precision == "auto":
             precision = "bf16-mixed" if multiplies_bfloat16(device_type(accelerator)) else "32-true"
+        has_end = settings.get("max_steps") not in (None, -1) or settings.get("max_time") is not None
+        if settings.get("max_epochs", 0) is None and not has_end:
+            raise InputError("trainer.max_epochs=null: Lightning would take 1000; give the number, or -1 for no end")
         super().__init__(precision=precision, accelerator=accelerator, **settings)
         if type(self.profiler) is PassThroughProfiler:  # type: ignore[has-type]
             self.profiler = NoProfiler()
