@@ -16,11 +16,17 @@ import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
+from PIL import Image
+
+from imgclf.config.door import open_door
+from imgclf.images.kaggle import CLASSES
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -58,24 +64,35 @@ def nothing(folder: Path) -> None:
 
 def run_here(command: str, **environment: str) -> Answer:
     """Run ``train.py seed=1`` in this process and working directory."""
+    script, *arguments = shlex.split(command)
+    path = str(SCRIPTS / script)
+    return _captured(lambda: runpy.run_path(path, run_name="__main__"), [path, *arguments], environment)
+
+
+def open_here(config_name: str, task: str, arguments: list[str]) -> Answer:
+    """Compose and check a command line and run another task, ``module:function``, in place of the script's own."""
+    configurations = SCRIPTS.parent / "conf"
+    return _captured(lambda: open_door(config_name, task, configurations), ["here", *arguments], {})
+
+
+def _captured(program: Callable[[], object], argv: list[str], environment: dict[str, str]) -> Answer:
     from imgclf.sweep.isolation import isolated  # loads torch
 
-    script, *arguments = shlex.split(command)
     out, err = io.StringIO(), io.StringIO()
     code = 0
     with _fresh_hydra(), isolated(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         os.environ.pop("HYDRA_FULL_ERROR", None)
         os.environ.update(environment)
-        argv, sys.argv = sys.argv, [str(SCRIPTS / script), *arguments]
+        before, sys.argv = sys.argv, argv
         try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            program()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except Exception:
             traceback.print_exc()
             code = 1
         finally:
-            sys.argv = argv
+            sys.argv = before
     return Answer(code, out.getvalue(), err.getvalue())
 
 
@@ -102,8 +119,14 @@ def contents(folder: Path) -> dict[str, tuple[int, str]]:
     return found
 
 
-def refuse(case: Case, folder: Path) -> Answer:
-    """Make the input in an empty folder, which is the working directory, run the command and check what it did."""
+def refuse(case: Case, folder: Path, may_leave: tuple[str, ...] = ()) -> Answer:
+    """Make the input in an empty folder, which is the working directory, run the command and check what it did.
+
+    Args:
+        case: the row.
+        folder: the working directory.
+        may_leave: paths of what may be there afterwards without having been there before.
+    """
     case.given(folder)
     before = contents(folder)
     answer = run_here(case.command)
@@ -114,5 +137,23 @@ def refuse(case: Case, folder: Path) -> Answer:
     assert "Warning" not in told, told
     assert re.search(case.message, told, re.DOTALL), told
     assert not re.search(r"^epoch \d", told, re.MULTILINE), f"time was spent before it was told:\n{told}"
-    assert contents(folder) == before, f"something was left, changed or lost:\n{told}"
+    after = {path: what for path, what in contents(folder).items() if path in before or path not in may_leave}
+    assert after == before, f"something was left, changed or lost:\n{told}"
     return answer
+
+
+def png(number: int, mode: str = "RGB", size: int = 32, kind: str = "PNG") -> bytes:
+    """An image that differs for each number."""
+    pixels = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+@cache
+def kaggle() -> dict[str, bytes]:
+    """Files of Kaggle's competition by name: 40 training and 4 test images, and the two lists."""
+    files = {f"train/{i}.png": png(i) for i in range(1, 41)} | {f"test/{i}.png": png(i) for i in range(1, 5)}
+    files["trainLabels.csv"] = ("id,label\n" + "".join(f"{i},{CLASSES[i % 10]}\n" for i in range(1, 41))).encode()
+    files["sampleSubmission.csv"] = b"id,label\n1,cat\n2,cat\n3,cat\n4,cat\n"
+    return files

@@ -1,5 +1,6 @@
 """The one error that a user can mend, and how errors are told."""
 
+import errno
 import os
 import sys
 import traceback
@@ -39,9 +40,10 @@ def tell(error: Exception, explanation: str | None = None) -> int:
     Returns:
         The exit code: 2 for what the user can mend, 1 for anything else.
     """
-    sys.stdout.flush()
-    if explanation is None and isinstance(error, InputError):
-        explanation = str(error)
+    if sys.stdout is not None:  # as where it was closed
+        sys.stdout.flush()
+    if explanation is None:
+        explanation = str(error) if isinstance(error, InputError) else _of_the_machine(error)
     if explanation is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
         traceback.print_exception(error)
     if explanation is None:
@@ -49,3 +51,24 @@ def tell(error: Exception, explanation: str | None = None) -> int:
     rank = int(os.environ.get("RANK", "0"))
     print(f"{f'process {rank}: ' if rank else ''}error: {explanation}", file=sys.stderr)
     return USER_ERROR
+
+
+# What a disk or its owner refuses, and what helps.
+_REMEDIES = {
+    errno.ENOSPC: "make room, or choose another folder",
+    errno.EDQUOT: "make room, or choose another folder",
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "choose another folder, or have its owner let you in",
+}
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What is wrong with a disk or the network, in words; None for all other errors."""
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        what = f"{error.filename}: " if error.filename else ""
+        return f"{what}{error.strerror}; {_REMEDIES[error.errno]}, and run again"
+    if type(error).__name__ == "DistNetworkError":  # torch's, which need not be loaded to know it
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        first = str(error).strip().partition("\n")[0]
+        return f"the processes cannot meet at {place} ({first}); choose another MASTER_PORT, and run again"
+    return None

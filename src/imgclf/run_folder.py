@@ -20,7 +20,7 @@ import json
 import math
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class RunFolder:
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
         if not folder.config_file.is_file():
+            if (folder.path / "sweep.json").exists():
+                raise InputError(
+                    f"{folder.path} is the folder of a sweep: give that of one of its jobs, {folder.path}/0"
+                )
             raise InputError(
                 f"{folder.path} is no run folder: it lacks {folder.config_file.relative_to(folder.path)}. "
                 "Give the folder that training named at its end, such as logs/runs/NAME/DATE_TIME"
@@ -87,16 +91,32 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
 
-    def withdraw(self) -> None:
-        """Take back a run that was refused before it had trained anything; what else lies in the folder stays."""
-        if self.metrics_file.exists() or self.table_file.exists() or any(self.checkpoints.glob("*.ckpt")):
-            return
-        own = (self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.log_file, self.error_file)
-        for file in (*own, self.path / ".lock", *self.path.glob("events.out.tfevents.*")):
-            file.unlink(missing_ok=True)
+    def kept(self) -> dict[Path, bytes | None]:
+        """Contents of all files that a run writes before it trains, for :meth:`put_back`; None where there is none."""
+        files = (self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.metrics_file)
+        files += (self.log_file, self.error_file, *self._events())
+        return {file: file.read_bytes() if file.is_file() else None for file in files}
+
+    def put_back(self, before: Mapping[Path, bytes | None]) -> None:
+        """Leave the folder as it was before a run that was refused; what else lies in it stays.
+
+        Args:
+            before: what :meth:`kept` gave.
+        """
+        for file, content in (dict.fromkeys(self._events()) | dict(before)).items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            elif not file.is_file() or file.read_bytes() != content:
+                with contextlib.suppress(OSError), written_aside(file) as aside:
+                    aside.write_bytes(content)
+        if before[self.run_file] is None:
+            (self.path / ".lock").unlink(missing_ok=True)
         for folder in (self.config_file.parent, self.checkpoints):
             with contextlib.suppress(OSError):  # not there, or not empty
                 folder.rmdir()
+
+    def _events(self) -> list[Path]:
+        return sorted(self.path.glob("events.out.tfevents.*"))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values.

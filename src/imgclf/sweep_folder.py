@@ -70,6 +70,8 @@ class SweepFolder:
         sweep = cls(path)
         if not sweep.path.is_dir():
             raise InputError(f"there is no folder {path}: give the folder that the sweep named, logs/sweeps/NAME/...")
+        if not sweep.file.exists() and RunFolder(path).config_file.exists():
+            raise InputError(f"{path} is the folder of a single run: go on with it by resume={path}, without -m")
         if not sweep.file.exists():
             raise InputError(f"{path} is no folder of a sweep, it lacks sweep.json: give the one that the sweep named")
         return sweep

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from imgclf.errors import InputError
 from imgclf.run_folder import write_whole
 from imgclf.schedules.callback import Schedule
 
@@ -34,8 +35,15 @@ class EpochTable(Callback):
     def _read(self) -> list[dict[str, Any]]:
         if not self.file.exists():
             return []
-        with self.file.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        try:
+            with self.file.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            assert all(int(row["epoch"]) >= 0 and None not in row for row in rows)
+        except (KeyError, TypeError, ValueError, AssertionError, csv.Error) as error:
+            raise InputError(
+                f"{self.file} is damaged ({error!r}): restore it, or move it away to go on without the rows so far"
+            ) from error
+        return rows
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = [row for row in self._read() if int(row["epoch"]) < trainer.current_epoch]

@@ -214,6 +214,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _no_key(key: str, tree: _Tree) -> str:
+    if key in tree.groups and (typed := tree.typed(key)):
+        return f"{typed}: a group takes the name of a file.\nChoices: {_listed(tree.groups[key])}"
     hint = _instead_of_key(key, tree)
     own = "" if "Did you mean" in hint or "'+" in hint else f" A key of your own is added with '+{key}=...'"
     return f"There is no key or group '{key}'.\n{hint}{own}"

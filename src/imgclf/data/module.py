@@ -224,11 +224,14 @@ class ImageData(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """On the device: uint8 (n, c, h, w) -> normalised float32 (n, in_channels, resize, resize)."""
+        """On the device: uint8 (n, c, h, w) -> normalised (n, in_channels, resize, resize), float as the weights."""
         images, labels = batch
         if self.trainer is not None and self.trainer.training and not isinstance(self.augmentation, NoAugmentation):
             images = self.augmentation(images, self._draws(self.trainer))
-        return self.to_input(images), labels
+        images = self.to_input(images)
+        if self.trainer is not None:
+            images = images.to(self.trainer.lightning_module.dtype)  # float32, unless all weights are of another
+        return images, labels
 
     def _draws(self, trainer: Trainer) -> torch.Generator:
         """Random numbers for one batch, a function of (seed, epoch, batch, process): a resumed run draws the same."""

@@ -118,9 +118,29 @@ def load_weights(model: LightningModule, file: Path) -> None:
     """Put a checkpoint's weights into a network; nothing in the file is executed.
 
     Raises:
-        InputError: the file is damaged, holds more than plain values, or is of another network.
+        InputError: the file is damaged, holds more than plain values, is of another network, or of one that diverged.
+    """
+    _fill(model, read_checkpoint(file), file)
+
+
+def require_resumable(model: LightningModule, file: Path) -> None:
+    """Check that training can go on from a checkpoint.
+
+    Raises:
+        InputError: as for :func:`load_weights`, or it holds weights alone.
     """
     checkpoint = read_checkpoint(file)
+    lacking = [key for key in _TO_GO_ON if key not in checkpoint]
+    if lacking:
+        raise InputError(f"{file} cannot be continued from, it lacks {', '.join(lacking)}: restore it or train again")
+    _fill(model, checkpoint, file)
+
+
+# What Lightning's checkpoints hold besides the weights.
+_TO_GO_ON = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
+
+
+def _fill(model: LightningModule, checkpoint: dict[str, Any], file: Path) -> None:
     try:
         model.load_state_dict(checkpoint["state_dict"])
     except (KeyError, RuntimeError) as error:

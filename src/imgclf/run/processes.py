@@ -12,6 +12,7 @@ from imgclf.errors import InputError
 from imgclf.log import log_to, quieten
 from imgclf.ranks import is_first as is_first
 from imgclf.ranks import process_number as process_number
+from imgclf.run.trainer import require_sensible
 
 # What a process runs: the configuration, and an argument of its own.
 Rank = Callable[[DictConfig, str], int]
@@ -23,6 +24,7 @@ def in_processes(config: DictConfig, rank: Rank, argument: str) -> int:
     Returns:
         The exit code.
     """
+    require_sensible(config.trainer)
     count = process_count(config.trainer)
     if ranks.started_from_outside():
         scheduler.require_tasks(count * config.trainer.num_nodes)

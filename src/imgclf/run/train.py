@@ -1,5 +1,6 @@
 """One training run: what scripts/train.py opens."""
 
+import contextlib
 import logging
 import time
 from typing import Any
@@ -23,7 +24,15 @@ from imgclf.holding import held
 from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
 from imgclf.run.agreement import require_known_monitors, require_same_form
-from imgclf.run.build import built, built_group, built_loggers, built_optimizer, built_trainer, load_weights
+from imgclf.run.build import (
+    built,
+    built_group,
+    built_loggers,
+    built_optimizer,
+    built_trainer,
+    load_weights,
+    require_resumable,
+)
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.hparams import begin_row, end_row, settings_of
 from imgclf.run.processes import in_processes, is_first, process_number, speak
@@ -55,38 +64,49 @@ def train(config: DictConfig) -> int:
             config, resuming = thawed(folder), True
         elif is_first():
             folder.run_file.unlink()  # stopped in the moment between the two
-    how = "resume" if resuming else "start"
     if is_first():
         folder.path.mkdir(parents=True, exist_ok=True)
         with held(folder.path, "a run"):
-            _prepare(folder, config, resuming)
-            code = _in_processes(folder, how)
+            code = _begin(folder, config, resuming)
     else:
-        code = train_rank(config, how)
+        code = train_rank(config, "resume" if resuming else "start")
     if code - 128 in scheduler.signals():
         speak(folder.log_file)
         scheduler.queue_again(code - 128, first=is_first())
     return code
 
 
-def _in_processes(folder: RunFolder, how: str) -> int:
-    """A new run that is refused, for a value or a file that the user can mend, is not begun: its folder stays free."""
+def _begin(folder: RunFolder, config: DictConfig, resuming: bool) -> int:
+    """Run it, and leave the folder as it was where the run is refused for what the user can mend, untrained."""
+    before, course = folder.kept(), _course(folder)
+    _prepare(folder, config, resuming)
     code = BROKEN
     try:
-        code = in_processes(thawed(folder), train_rank, how)
+        code = in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
     except InputError:
         code = USER_ERROR
         raise
     finally:
-        if code == USER_ERROR and how == "start" and HydraConfig.get().mode != RunMode.MULTIRUN:
-            folder.withdraw()  # a sweep reports on jobs that failed
+        # A sweep reports on jobs that failed, and runs them again.
+        if code == USER_ERROR and _course(folder) == course and HydraConfig.get().mode != RunMode.MULTIRUN:
+            folder.put_back(before)
     return code
+
+
+def _course(folder: RunFolder) -> list[tuple[int, int] | None]:
+    """What changes with training."""
+    found = []
+    for file in (folder.table_file, folder.last, folder.best):
+        status = file.stat() if file.exists() else None
+        found.append((status.st_size, status.st_mtime_ns) if status else None)
+    return found
 
 
 def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
+        _refuse_a_lost_checkpoint(folder)
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         folder.error_file.unlink(missing_ok=True)
     else:
@@ -137,12 +157,14 @@ def train_rank(config: DictConfig, how: str) -> int:
         return 128 + stop.signum
     except BaseException as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
-        folder.write_error(error, process_number())
+        with contextlib.suppress(OSError):  # such as a full disk, which may be the error itself
+            folder.write_error(error, process_number())
         raise
     finally:
         if is_first():
             seconds = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
-            folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
+            with contextlib.suppress(OSError):
+                folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
 
 
 def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict[str, Any]:
@@ -166,6 +188,8 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     model: LightningModule = built(config, "model", optimizer=built_optimizer(config))
     require_same_form(model, data)
     require_known_monitors(config, model)
+    if last is not None and last.is_file():  # some strategies keep a folder
+        require_resumable(model, last)
     throughput, table = Throughput(), EpochTable(folder.table_file)
     chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
     checkpoint = next((c for c in chosen if isinstance(c, BestAndLast)), None)
@@ -249,6 +273,15 @@ def _refuse_another_run(folder: RunFolder, config: DictConfig) -> None:
                 f"resume={folder.path} continues the run as it was configured, but {key} was changed: leave that out, "
                 "or start a new run"
             )
+
+
+def _refuse_a_lost_checkpoint(folder: RunFolder) -> None:
+    """Begun anew, the run would overwrite what is left of it."""
+    if folder.best.exists() and not folder.last.exists() and not any(folder.checkpoints.glob(".*.tmp")):
+        raise InputError(
+            f"there is no {folder.last} to continue from, though the run has got to a best epoch: restore it, or start "
+            "a new run"
+        )
 
 
 def _describe(model: LightningModule, data: ImageData, trainer: Trainer, folder: RunFolder) -> None:

@@ -29,9 +29,15 @@ def weights_file(config: DictConfig) -> Path:
 
 def trained_model(config: DictConfig) -> LightningModule:
     """The network as the run configured it, with the weights of the chosen checkpoint."""
-    run = thawed(RunFolder.existing(config.run))
+    folder = RunFolder.existing(config.run)
+    run = thawed(folder)
     seed_everything(run.seed, verbose=False)
-    model: LightningModule = built(run, "model")
+    try:
+        model: LightningModule = built(run, "model")
+    except InputError as error:
+        raise InputError(
+            f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"
+        ) from error
     load_weights(model, weights_file(config))
     return model
 
