@@ -7,6 +7,7 @@ import traceback
 
 USER_ERROR = 2
 BROKEN = 1
+READER_GONE = 141  # 128 + SIGPIPE, which Windows has not
 
 
 class InputError(ValueError):
@@ -38,10 +39,11 @@ def tell(error: Exception, explanation: str | None = None) -> int:
         explanation: what to print instead of the error's own message.
 
     Returns:
-        The exit code: 2 for what the user can mend, 1 for anything else.
+        The exit code: 2 for what the user can mend, 1 for anything else; where whoever read the output has left, as
+        ``| head`` does, that of a program ended by it.
     """
-    if sys.stdout is not None:  # as where it was closed
-        sys.stdout.flush()
+    if not _flushed():
+        return READER_GONE
     if explanation is None:
         explanation = str(error) if isinstance(error, InputError) else _of_the_machine(error)
     if explanation is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
@@ -53,6 +55,22 @@ def tell(error: Exception, explanation: str | None = None) -> int:
     return USER_ERROR
 
 
+def is_mendable(error: BaseException) -> bool:
+    """Whether the user can do something about an error, so that it is told without a traceback."""
+    return isinstance(error, InputError) or _of_the_machine(error) is not None
+
+
+def _flushed() -> bool:
+    """Send off what was printed so far; False where nobody reads it any more."""
+    try:
+        if sys.stdout is not None:  # as it is where it was closed
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
+        return False
+    return True
+
+
 # What a disk or its owner refuses, and what helps.
 _REMEDIES = {
     errno.ENOSPC: "make room, or choose another folder",
@@ -62,7 +80,7 @@ _REMEDIES = {
 }
 
 
-def _of_the_machine(error: Exception) -> str | None:
+def _of_the_machine(error: BaseException) -> str | None:
     """What is wrong with a disk or the network, in words; None for all other errors."""
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         what = f"{error.filename}: " if error.filename else ""

@@ -93,8 +93,8 @@ class RunFolder:
 
     def kept(self) -> dict[Path, bytes | None]:
         """Contents of all files that a run writes before it trains, for :meth:`put_back`; None where there is none."""
-        files = (self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.metrics_file)
-        files += (self.log_file, self.error_file, *self._events())
+        files = [self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.metrics_file]
+        files += [self.log_file, self.error_file, *self._events()]
         return {file: file.read_bytes() if file.is_file() else None for file in files}
 
     def put_back(self, before: Mapping[Path, bytes | None]) -> None:

@@ -37,11 +37,15 @@ class EpochTable(Callback):
             return []
         try:
             with self.file.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file, strict=True))
-            assert all(int(row["epoch"]) >= 0 and None not in row for row in rows)
-        except (KeyError, TypeError, ValueError, AssertionError, csv.Error) as error:
+                reader = csv.DictReader(file, strict=True)
+                rows = list(reader)
+            if "epoch" not in (reader.fieldnames or []):
+                raise ValueError("no column epoch")
+            if any(int(row["epoch"]) < 0 or None in row for row in rows):
+                raise ValueError("a line too long, or of no epoch")
+        except (TypeError, ValueError, csv.Error) as error:
             raise InputError(
-                f"{self.file} is damaged ({error!r}): restore it, or move it away to go on without the rows so far"
+                f"{self.file} is damaged ({error}): restore it, or move it away to go on without the rows so far"
             ) from error
         return rows
 

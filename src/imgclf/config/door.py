@@ -74,10 +74,10 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
     resolvers.register()
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
-            sys.argv += _what_help_needs(config_name, config_dir)
+            _add(_what_help_needs(config_name, config_dir))
         config_name, added = _offer_run_folder(config_name, sys.argv[1:])
-        sys.argv += added
-        sys.argv += _of_the_sweep(sys.argv[1:])
+        _add(added)
+        _add(_of_the_sweep(sys.argv[1:]))
         run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)
         run(_guarded(task))()
     except (Exception, Refused) as raised:
@@ -92,6 +92,13 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # empty: the command has come to nothing
         _made.clear()
+
+
+def _add(arguments: list[str]) -> None:
+    """Add to the command line, beside what is there of their kind: behind a flag argparse would not know them."""
+    places = [i for i, a in enumerate(sys.argv) if i > 0 and "=" in a and not a.startswith("-")]
+    place = places[-1] + 1 if places else len(sys.argv)
+    sys.argv[place:place] = arguments
 
 
 # Folders made for a single run's, outermost first.

@@ -19,7 +19,7 @@ from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.data.module import ImageData
-from imgclf.errors import BROKEN, USER_ERROR, InputError, tell
+from imgclf.errors import BROKEN, USER_ERROR, InputError, is_mendable, tell
 from imgclf.holding import held
 from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
@@ -83,8 +83,8 @@ def _begin(folder: RunFolder, config: DictConfig, resuming: bool) -> int:
     code = BROKEN
     try:
         code = in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
-    except InputError:
-        code = USER_ERROR
+    except Exception as error:
+        code = USER_ERROR if is_mendable(error) else BROKEN
         raise
     finally:
         # A sweep reports on jobs that failed, and runs them again.
