@@ -261,6 +261,9 @@ def into_a_file(folder: Path) -> None:
 TRAIN = seven_zip("train")
 ARCHIVES = [
     Case("zip truncated", archive({}, slice(-200)), PREPARE, r"a\.zip is no zip archive, or is cut short.*download it"),
+    Case(
+        "zip without its first byte", archive({}, slice(1, None)), PREPARE, r"a\.zip is no zip archive, or is cut short"
+    ),
     Case("zip empty", instead(b""), PREPARE, r"a\.zip is no zip archive, or is cut short"),
     Case("7z named zip", instead(TRAIN), PREPARE, r"a\.zip is no zip archive"),
     Case("zip is a folder", lambda folder: (folder / "a.zip").mkdir(), PREPARE, r"a\.zip is a folder; give the path"),
@@ -324,7 +327,12 @@ def test_an_archive_and_a_folder_with_odd_names(here: Path) -> None:
     answer = run_here(f"{command} hydra.run.dir=run")
     assert answer.code == 0, answer.err
     assert run_here("predict.py run=run").code == 0
-    assert (here / "run" / "submission.csv").read_text().count("\n") == 5
+    submission = (here / "run" / "submission.csv").read_text()
+    assert submission.count("\n") == 5
+    (here / "run" / "submission.csv").unlink()
+    answer = run_here(f"predict.py run=run data=kaggle_cifar10 \"data.dir='{ODD}'\"")  # the group anew, the run's seed
+    assert answer.code == 0, answer.err
+    assert (here / "run" / "submission.csv").read_text() == submission
 
 
 def test_files_that_may_only_be_read(here: Path, published: None) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("IMGCLF_FUZZ", "0"))
 # A command line is composed anew each time, which takes a tenth of a second.
-USUAL = {"overrides": 15, "seven_zip": 60, "run_folder": 60}
+USUAL = {"overrides": 8, "seven_zip": 60, "run_folder": 60}
 TOKENS = [
     b"null",
     b"nan",
