@@ -173,7 +173,12 @@ CASES = [
     Case(
         "other size", whole, f"{EVALUATE} data.resize=32", "data.resize=32, but the network was built for 28: give data"
     ),
-    Case("nothing to predict", whole, "predict.py run=run", "FashionMNISTMini has no images to predict: test it with"),
+    Case(
+        "nothing to predict",
+        whole,
+        "predict.py run=run",
+        "FashionMNISTMini has no unlabelled images: give some by images=",
+    ),
     Case(
         "predict with other", whole, "predict.py run=run data=kaggle_cifar10", "data.in_channels=3, but the network was"
     ),

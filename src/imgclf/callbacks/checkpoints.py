@@ -1,5 +1,6 @@
 """best.ckpt and last.ckpt."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +56,7 @@ class BestAndLast(Checkpoint):
             trainer.save_checkpoint(aside)
             if trainer.is_global_zero:
                 if best:
-                    shutil.copyfile(aside, copy)
+                    _second_name(aside, copy)
                     copy.replace(folder / "best.ckpt")
                 aside.replace(folder / "last.ckpt")
         except OSError as error:
@@ -93,3 +94,12 @@ class BestAndLast(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score = state_dict["best_score"]
         self.best_epoch = state_dict["best_epoch"]
+
+
+def _second_name(file: Path, copy: Path) -> None:
+    """Both are only ever replaced, never written to, so that they may share their bytes."""
+    copy.unlink(missing_ok=True)
+    try:
+        os.link(file, copy)
+    except OSError:  # the file system has no links
+        shutil.copyfile(file, copy)

@@ -50,6 +50,7 @@ TOP_LEVEL = {
     "average_flips": bool,
     "checkpoint": str,
     "rows": int,
+    "sheet": int,
 }
 
 LARGEST_SEED = 2**32 - 1  # that numpy takes

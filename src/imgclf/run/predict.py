@@ -12,6 +12,7 @@ from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.kaggle_cifar10 import KaggleCIFAR10
 from imgclf.errors import InputError
 from imgclf.images.submission import rows_of, submission
+from imgclf.run.predict_pictures import predict_pictures
 from imgclf.run.processes import in_processes, is_first, speak
 from imgclf.run.trained import bare_trainer, data_for, trained_model, weights_file
 from imgclf.run_folder import RunFolder, write_whole, written_aside
@@ -20,6 +21,8 @@ from imgclf.run_folder import RunFolder, write_whole, written_aside
 def predict(config: DictConfig) -> int:
     """Write ``submission.csv``, and on request ``probabilities.npy``, into the run folder ``config.run``.
 
+    Where ``config.images`` names picture files, those are classified instead.
+
     Args:
         config: composed and checked; data and trainer are the run's own unless the command line changed them.
 
@@ -27,6 +30,8 @@ def predict(config: DictConfig) -> int:
         The exit code.
     """
     weights_file(config)  # refused before any process is started
+    if config.images is not None:
+        return predict_pictures(config)
     with tempfile.TemporaryDirectory(prefix="imgclf-parts-") as parts:
         return in_processes(config, predict_rank, parts)
 
@@ -47,7 +52,7 @@ def predict_rank(config: DictConfig, parts: str) -> int:
     model.average_flips = config.average_flips
     data = data_for(model, config)
     if not isinstance(data, KaggleCIFAR10):
-        raise InputError(f"{type(data).__name__} has no images to predict: test it with scripts/evaluate.py")
+        raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
     keep = KeepPredictions(data.num_classes)
     trainer = bare_trainer(config, keep)
     trainer.predict(model, datamodule=data, return_predictions=False)
