@@ -34,7 +34,7 @@ TYPES = rows(
     ("trainer.detect_anomaly=maybe", "trainer.detect_anomaly=maybe: expected true or false"),
     ("trainer.precision=8", "trainer.precision=8: expected one of auto, 32-true"),
     ("callbacks.checkpoint.mode=maximum", "callbacks.checkpoint.mode=maximum: .*Did you mean 'max'"),
-    ("seed=null", "seed=null: expected int; write seed=0"),
+    ("seed=null", "seed=null: expected int; write seed=1"),
     ("seed=1.0", "seed=1.0: expected int"),
     ("test=1", "test=1: expected bool; write test=true or false"),
     ("name=null", "name=null: expected str; write name=TEXT"),

@@ -165,7 +165,7 @@ def check_all(config: DictConfig) -> None:
     """
     for key, kind in TOP_LEVEL.items():
         if key in config and type(config[key]) is not kind:
-            example = {int: "0", str: "TEXT", bool: "true or false"}[kind]
+            example = {int: "1", str: "TEXT", bool: "true or false"}[kind]
             given = OmegaConf.to_container(config[key]) if OmegaConf.is_config(config[key]) else config[key]
             raise InputError(f"{key}={show(given)}: expected {kind.__name__}; write {key}={example}")
     if not 0 <= config.get("seed", 0) <= LARGEST_SEED:
