@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import sys
 import traceback
 
@@ -42,8 +43,11 @@ def tell(error: Exception, explanation: str | None = None) -> int:
         The exit code: 2 for what the user can mend, 1 for anything else; where whoever read the output has left, as
         ``| head`` does, that of a program ended by it.
     """
-    if not _flushed():
+    if isinstance(error, BrokenPipeError) and _reader_is_gone():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
         return READER_GONE
+    if sys.stdout is not None:  # as it is where it was closed
+        sys.stdout.flush()
     if explanation is None:
         explanation = str(error) if isinstance(error, InputError) else _of_the_machine(error)
     if explanation is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
@@ -60,15 +64,11 @@ def is_mendable(error: BaseException) -> bool:
     return isinstance(error, InputError) or _of_the_machine(error) is not None
 
 
-def _flushed() -> bool:
-    """Send off what was printed so far; False where nobody reads it any more."""
-    try:
-        if sys.stdout is not None:  # as it is where it was closed
-            sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
-        return False
-    return True
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads from any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 # What a disk or its owner refuses, and what helps.

@@ -85,7 +85,8 @@ class ImageData(LightningDataModule):
         }.items():
             if value < 1:
                 raise InputError(f"data.{name} must be at least 1, got {value}")
-        if not 0 <= num_workers <= (most := max(64, 8 * (os.cpu_count() or 1))):
+        most = max(64, 8 * (os.cpu_count() or 1))
+        if not 0 <= num_workers <= most:
             raise InputError(
                 f"data.num_workers must lie in 0 to {most} on this machine, got {num_workers}; 0 is fastest"
             )
