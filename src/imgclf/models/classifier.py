@@ -48,6 +48,9 @@ class Classifier(LightningModule):
         InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
     """
 
+    # Logged for train, val and test, as train/loss.
+    metric_names: tuple[str, ...] = ("loss", "acc")
+
     def __init__(
         self,
         net: nn.Module,

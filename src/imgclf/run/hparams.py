@@ -8,6 +8,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from imgclf.errors import InputError
 from imgclf.run.tensorboard import board_tag
 from imgclf.run_folder import RunFolder
 
@@ -23,6 +24,9 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         Numbers, truth values and texts by column.
+
+    Raises:
+        InputError: the file that keeps the command line's overrides is damaged.
     """
     columns: dict[str, Any] = {
         "model": _class_name(config.model),
@@ -32,8 +36,11 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
         "seed": config.seed,
     }
     file = folder.overrides_file
-    given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
-    for override in given or []:
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is damaged ({error}): restore it, or delete it") from error
+    for override in given if isinstance(given, list) else []:
         key, _, text = str(override).lstrip("+~").partition("=")
         if key.startswith(("hydra", "sweep", "name")) or key in columns:
             continue
