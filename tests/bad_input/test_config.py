@@ -56,7 +56,7 @@ RANGES = rows(
     ("model.dropout=1", r"model.dropout must lie in \[0, 1\), got 1"),
     ("model.label_smoothing=1", r"model.label_smoothing must lie in \[0, 1\), got 1"),
     ("model.hidden_sizes=[0]", r"model.hidden_sizes must all be at least 1, got \[0\]"),
-    ("model.hidden_sizes=[10000000000]", "model does not fit into memory .*: make it smaller"),
+    ("model.hidden_sizes=[10000000000]", "out of memory .*; choose a smaller data.batch_size, data.resize or network"),
     ("schedule=step schedule.period=0", "schedule.period=0: .*whole number, at least 1"),
     ("schedule=factor schedule.factor=1.5", "schedule.factor=1.5: .*a number above 0 and at most 1"),
     ("schedule.warmup_updates=-1", "schedule.warmup_updates=-1: .*at least 0"),
