@@ -6,7 +6,7 @@
     .hydra/overrides.yaml  what the user gave on the command line
     .hydra/hydra.yaml      Hydra's own settings
     run.json               command, commit, host, versions, seed, start, end, outcome
-    metrics.json           final metrics; present only when the run is finished
+    metrics.json           final metrics; present only when the run is finished, or its loss is no number any more
     metrics.csv            a row an epoch
     checkpoints/best.ckpt  by the monitored metric
     checkpoints/last.ckpt  to resume from

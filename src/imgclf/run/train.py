@@ -23,15 +23,15 @@ from imgclf.errors import BROKEN, USER_ERROR, InputError, is_mendable, tell
 from imgclf.holding import held
 from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
-from imgclf.run.agreement import require_known_monitors, require_same_form
+from imgclf.run.agreement import require_sensible_callbacks, require_same_form
 from imgclf.run.build import (
     built,
     built_group,
     built_loggers,
-    built_optimizer,
     built_trainer,
     load_weights,
     require_resumable,
+    try_optimizer,
 )
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.hparams import begin_row, end_row, settings_of
@@ -185,9 +185,10 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     last = folder.last if resume and folder.last.exists() else None
     seed_everything(config.seed, verbose=False)
     data: ImageData = built(config, "data")
-    model: LightningModule = built(config, "model", optimizer=built_optimizer(config))
+    model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
+    try_optimizer(config, model)
     require_same_form(model, data)
-    require_known_monitors(config, model)
+    require_sensible_callbacks(config, model)
     if last is not None and last.is_file():  # some strategies keep a folder
         require_resumable(model, last)
     throughput, table = Throughput(), EpochTable(folder.table_file)
