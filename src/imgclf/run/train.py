@@ -23,7 +23,7 @@ from imgclf.errors import BROKEN, USER_ERROR, InputError, is_mendable, tell
 from imgclf.holding import held
 from imgclf.interruption import Interrupted, interruptible
 from imgclf.provenance import now, provenance
-from imgclf.run.agreement import require_sensible_callbacks, require_same_form
+from imgclf.run.agreement import require_same_form, require_sensible_callbacks
 from imgclf.run.build import (
     built,
     built_group,
