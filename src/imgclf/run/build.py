@@ -103,7 +103,7 @@ def built_loggers(config: DictConfig, resume_from: Path | None) -> list[Any]:
             continue
         arguments = {}
         if resume_from is not None and node._target_.endswith(".TensorBoardLogger"):
-            arguments["purge_step"] = _steps_done(resume_from) + 1
+            arguments["purge_step"] = _steps_done(resume_from)  # steps are counted from 0
         loggers.append(built(config.logger, name, **arguments))
     return loggers
 

@@ -34,7 +34,7 @@ from imgclf.run.build import (
     try_optimizer,
 )
 from imgclf.run.freeze import frozen, thawed
-from imgclf.run.hparams import begin_row, end_row, settings_of
+from imgclf.run.hparams import close, settings_of, write_row
 from imgclf.run.processes import in_processes, is_first, process_number, speak
 from imgclf.run_folder import RunFolder
 from imgclf.summary import training_table
@@ -205,12 +205,12 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         enable_checkpointing=checkpoint is not None,
     )
     _describe(model, data, trainer, folder)
-    begin_row(trainer, settings_of(config, folder))
+    write_row(trainer, settings_of(config, folder))
     try:
         trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
     except Diverged as end:
         end.metrics = _reached(trainer, table, throughput, checkpoint)
-        end_row(trainer, end.metrics)
+        close(trainer)
         raise
     if is_first():
         folder.write_run(
@@ -225,7 +225,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     if config.test and data.has_test_labels:
         trainer.test(model, datamodule=data, verbose=False)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
-    end_row(trainer, metrics)
+    close(trainer)
     return metrics
 
 
