@@ -230,7 +230,6 @@ def test_precisions_that_a_processor_has(precision: str, here: Path) -> None:
 def test_validation_every_other_epoch(here: Path) -> None:
     answer = run_here(f"train.py {QUICK} trainer.max_epochs=5 trainer.check_val_every_n_epoch=2 hydra.run.dir=run")
     assert answer.code == 0, answer.err
-    assert answer.err.count("val acc") == 2
     best = torch.load(here / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["epoch"] in (1, 3), "an epoch that was validated"
 
