@@ -20,6 +20,7 @@ from types import FrameType
 
 from imgclf import scheduler
 from imgclf.errors import tell
+from imgclf.interruption import STOPPING
 
 GRACE_SECONDS = 10.0
 # In the environment where OMP_NUM_THREADS is not each process's, as the user meant it, but all of a job's together.
@@ -54,7 +55,8 @@ def launch(count: int, function: str, config_file: str, argument: str) -> int:
         argument: handed on.
 
     Returns:
-        The exit code of the first process that failed (128 + signal number where a signal ended it), or 0.
+        128 + the number of the signal that a process stopped on, whatever the others, which then lack their partner,
+        end with; otherwise the exit code of the first that failed (128 + signal number where a signal ended it), or 0.
     """
     environment = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
@@ -88,7 +90,9 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
             _end(running)
             break
         time.sleep(0.05)
-    return failed or next((_exit_code(p) for p in processes if p.returncode), 0)
+    codes = [_exit_code(p) for p in processes if p.returncode]
+    stopped = [code for code in codes if code - 128 in (*STOPPING, *scheduler.signals())]
+    return next((code for code in (*stopped, failed, *codes) if code), 0)
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -5,7 +5,7 @@
     .hydra/config.yaml     the resolved configuration, enough to evaluate, predict, resume
     .hydra/overrides.yaml  what the user gave on the command line
     .hydra/hydra.yaml      Hydra's own settings
-    run.json               command, commit, host, versions, seed, start, end, outcome
+    run.json               command, commit, machine, threads, versions, fingerprints of the data, seed, outcome
     metrics.json           final metrics; present only when the run is finished
     metrics.csv            a row an epoch
     checkpoints/best.ckpt  by the monitored metric
@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 from imgclf.errors import InputError
+from imgclf.seal import sealed_yaml
 
 
 class RunFolder:
@@ -60,6 +61,11 @@ class RunFolder:
         folder = cls(path)
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
+        if not folder.config_file.is_file() and folder.run_file.is_file():
+            raise InputError(
+                f"{folder.path} is of a run that was stopped before it had begun: start it again with "
+                f"hydra.run.dir={folder.path}"
+            )
         if not folder.config_file.is_file():
             raise InputError(
                 f"{folder.path} is no run folder: it lacks {folder.config_file.relative_to(folder.path)}. "
@@ -111,8 +117,8 @@ class RunFolder:
         return content
 
     def write_config(self, text: str) -> None:
-        """Keep the resolved configuration, YAML text."""
-        write_whole(self.config_file, text)
+        """Keep the resolved configuration, YAML text, under the user's seal."""
+        write_whole(self.config_file, sealed_yaml(text))
 
     def write_hydra(self, overrides: list[str], settings: str) -> None:
         """Keep what the user gave on the command line, and Hydra's settings, YAML text."""
@@ -132,6 +138,12 @@ class RunFolder:
         """Write metrics.json, the sign that the run is finished. Not-a-number becomes null, as JSON has none."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
+
+    def clear_aside(self) -> None:
+        """Remove what a killed process was writing; nobody may be at work in the folder."""
+        for place in (self.path, self.config_file.parent, self.checkpoints):
+            for file in place.glob(".*.tmp"):
+                file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.checkpoints import BestAndLast, can_resume_after
 from imgclf.interruption import STOPPING, Interrupted
 
 
@@ -35,21 +35,20 @@ class StopOnSignal(Callback):
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.signum == signal.SIGINT == signum:
-            raise KeyboardInterrupt
+            raise Interrupted(signum)
         self.signum = signum
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Gradients that wait for more batches are in no checkpoint: stop after an update. And after its last batch the
-        # epoch is carried through to its end, validation included.
-        is_update = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if is_update and not trainer.is_last_batch and self._agreed(trainer):
+        if can_resume_after(trainer, batch_idx) and self._agreed(trainer):
             if self.checkpoint is not None:
                 self.checkpoint.save(trainer)
             raise Interrupted(self.signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.should_stop and self.checkpoint is not None:
+            self.checkpoint.note_end(trainer)
         if self._agreed(trainer):
             trainer.should_stop = True  # BestAndLast, which comes next, saves because of it
 

@@ -5,6 +5,7 @@ Only Hydra is imported here. A typo, a wrong type or a missing folder is answere
 
 import importlib
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from imgclf.config import resolvers
 from imgclf.config.check import check
 from imgclf.config.suggest import explain
+from imgclf.config.trust import trust_of, trusted_config
 from imgclf.errors import InputError, Refused, tell
 from imgclf.run_folder import RunFolder
 from imgclf.sweep_folder import SweepFolder
@@ -126,6 +128,8 @@ def check_all(config: DictConfig) -> None:
     for key, kind in TOP_LEVEL.items():
         if key in config and type(config[key]) is not kind:
             raise InputError(f"{key}={config[key]}: expected {kind.__name__}, got {type(config[key]).__name__}")
+    if "trust" in config and not OmegaConf.is_list(config.trust):
+        raise InputError(f"trust={config.trust}: expected a list, trust=[{config.trust}]")
     if config.get("seed", 0) < 0:
         raise InputError(f"seed={config.seed}: expected 0 or more")
     check(config, SUPPLIED)
@@ -146,23 +150,49 @@ def _what_help_needs(config_name: str, config_dir: Path) -> list[str]:
 
 
 def _offer_run_folder(config_name: str, arguments: list[str]) -> str:
-    """Where ``run=FOLDER`` or ``resume=FOLDER`` is given, let the configuration that it keeps be composed like a file.
+    """Where a run folder is given, let the configuration that it keeps be composed like a file.
+
+    That is ``resume=FOLDER`` or ``rerun=FOLDER`` for training, ``run=FOLDER`` elsewhere.
 
     Returns:
         The name of the configuration to start from.
     """
     given = dict(a.split("=", 1) for a in arguments if "=" in a)
-    key = "resume" if config_name == "train" else "run"
-    if key not in given:
+    keys = [key for key in (("resume", "rerun") if config_name == "train" else ("run",)) if key in given]
+    if not keys:
         return config_name
-    frozen = RunFolder.existing(given[key].strip("'\"")).read_config()
+    if len(keys) > 1:
+        raise InputError(
+            "resume=FOLDER goes on with a run, rerun=FOLDER does it again from its start: give one of them"
+        )
+    folder = RunFolder.existing(given[keys[0]].strip("'\""))
+    frozen = trusted_config(folder, trust_of(arguments))
     store = ConfigStore.instance()
-    if key == "resume":
+    if keys == ["rerun"]:
+        _require_it_can_be_done_again(folder, arguments)
+    if config_name == "train":
         store.store(group="frozen", name="run", node=frozen, package="_global_")
-        return "resume"
+        return keys[0]
     for group in ("data", "trainer", "callbacks"):
+        if not isinstance(frozen.get(group), dict):
+            raise InputError(f"{folder.config_file} is damaged (no {group} in it): restore it, or train again")
         store.store(group=group, name="run", node=frozen[group])
     return config_name
+
+
+def _require_it_can_be_done_again(folder: RunFolder, arguments: list[str]) -> None:
+    """``rerun`` compares with a finished run, and changes nothing about it."""
+    changes = [a for a in arguments if ("=" in a or a.startswith("~")) and not a.startswith("-")]
+    changes = [a for a in changes if not a.startswith(("rerun=", "trust=", "hydra.run.dir="))]
+    if changes or {"-m", "--multirun"} & set(arguments):
+        raise InputError(
+            f"rerun={folder.path} does the run again as it was, so {' '.join(changes) or '--multirun'} cannot be given "
+            "with it, only hydra.run.dir=FOLDER; for a changed run give its command, which run.json has, and the change"
+        )
+    if folder.read_metrics() is None:
+        raise InputError(
+            f"{folder.path} is not finished, so there is nothing to compare with: continue it with resume={folder.path}"
+        )
 
 
 def _of_the_sweep(arguments: list[str]) -> list[str]:
@@ -181,6 +211,16 @@ def _of_the_sweep(arguments: list[str]) -> list[str]:
     folder = SweepFolder.existing(path)
     added = [f"hydra.sweep.dir={given['sweep.resume']}"]
     if all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given):
+        _require_own(folder)
         added += [a for a in folder.hydra_arguments if a.partition("=")[0] not in given]
         added += [] if folder.is_grid else [a for a in folder.arguments if a.partition("=")[0] not in given]
     return added
+
+
+def _require_own(folder: SweepFolder) -> None:
+    """Arguments taken from a file can start programs, by a launcher's settings or a class of someone's choice."""
+    if not folder.is_own:
+        raise InputError(
+            f"{folder.file} is not one of your own sweeps', and its arguments could run anything here. If you have "
+            f"read them and want them, give them yourself: {shlex.join([*folder.hydra_arguments, *folder.arguments])}"
+        )

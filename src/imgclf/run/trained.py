@@ -5,6 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
+from imgclf.config.trust import trusted_config
 from imgclf.errors import InputError
 from imgclf.run.build import built, built_group, built_trainer, load_weights
 from imgclf.run.freeze import thawed
@@ -26,7 +27,9 @@ def weights_file(config: DictConfig) -> Path:
 
 def trained_model(config: DictConfig) -> LightningModule:
     """The network as the run configured it, with the weights of the chosen checkpoint."""
-    run = thawed(RunFolder.existing(config.run))
+    folder = RunFolder.existing(config.run)
+    trusted_config(folder, config.trust)
+    run = thawed(folder)
     seed_everything(run.seed, verbose=False)
     model: LightningModule = built(run, "model")
     load_weights(model, weights_file(config))
