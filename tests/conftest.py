@@ -22,6 +22,12 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The key that seals run folders lies in a folder of the tests', not in that of whoever runs them."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture
 def door(tmp_path: Path) -> Door:
     """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``."""

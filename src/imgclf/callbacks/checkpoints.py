@@ -51,6 +51,7 @@ class BestAndLast(Checkpoint):
         self.every_minutes = every_minutes
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self.is_last_save = False  # a signal wants the run to stop with the epoch in progress
         self._over_at: int | None = None
         self._saved = time.monotonic()
         if every_n_steps is None and every_minutes is None:
@@ -71,6 +72,10 @@ class BestAndLast(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Not at the end of validation: the epoch is not complete there, and resuming would repeat part of it.
+        if trainer.should_stop:  # early stopping, which Lightning asks just before checkpoints
+            self._over_at = trainer.max_epochs
+        if self.is_last_save:
+            trainer.should_stop = True
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         better = self._note_score(trainer)
@@ -90,10 +95,6 @@ class BestAndLast(Checkpoint):
             any_late = torch.tensor(int(is_late), device=trainer.strategy.root_device)
             is_late = bool(trainer.strategy.reduce(any_late, reduce_op="max"))
         return is_late
-
-    def note_end(self, trainer: Trainer) -> None:
-        """Keep in the checkpoints to come that the run has been ended before its last epoch, by early stopping."""
-        self._over_at = trainer.max_epochs
 
     def save(self, trainer: Trainer, *, best: bool = False) -> None:
         """Write ``last.ckpt``, and ``best.ckpt`` too if asked; every process must call it."""

@@ -47,10 +47,13 @@ class StopOnSignal(Callback):
             raise Interrupted(self.signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.should_stop and self.checkpoint is not None:
-            self.checkpoint.note_end(trainer)
-        if self._agreed(trainer):
-            trainer.should_stop = True  # BestAndLast, which comes next, saves because of it
+        if not self._agreed(trainer):
+            return
+        if self.checkpoint is None:
+            trainer.should_stop = True
+        else:
+            # Left to what comes after early stopping, and can tell its stop, which is for good, from this one.
+            self.checkpoint.is_last_save = True
 
     def _agreed(self, trainer: Trainer) -> bool:
         if trainer.world_size > 1:

@@ -79,10 +79,10 @@ def train(config: DictConfig) -> int:
 
 
 def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
+    folder.clear_aside()
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
-        folder.clear_aside()
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         folder.error_file.unlink(missing_ok=True)
     else:
