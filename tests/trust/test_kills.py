@@ -210,7 +210,9 @@ class Runner:
         outcome = self.outcome(folder)
         assert outcome != "failed" or signum == signal.SIGKILL, self.told_so_far(output)
         if code == 128 + signum and signum != signal.SIGKILL and not finished:
-            assert outcome == "interrupted", self.told_so_far(output)
+            # Ctrl-C before the run has begun, or begun again, leaves what it was.
+            before = ("", "running") if signum == signal.SIGINT else ()
+            assert outcome in ("interrupted", *before), self.told_so_far(output)
 
     def outcome(self, folder: str) -> str:
         file = self.place / folder / "run.json"

@@ -6,6 +6,7 @@ Only Hydra is imported here. A typo, a wrong type or a missing folder is answere
 import importlib
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -81,6 +82,8 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
         if explanation and isinstance(raised, Refused) and raised.where:
             explanation += f"\n{raised.where}"
         sys.exit(tell(error, explanation))
+    except KeyboardInterrupt:  # before anything had begun that would have to be told of
+        sys.exit(128 + signal.SIGINT)
 
 
 def _guarded(task: str) -> Callable[[DictConfig], Any]:

@@ -1,6 +1,7 @@
 """One training run: what scripts/train.py opens."""
 
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -145,7 +146,12 @@ def train_rank(config: DictConfig, how: str) -> int:
             print(training_table(metrics, folder.path))
         outcome = {"outcome": "finished"}
         return 0
-    except Interrupted as stop:
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        # The latter in the last moment, when results are being written and signals do again what Python has them do.
+        stop = stopped if isinstance(stopped, Interrupted) else Interrupted(signal.SIGINT)
+        if folder.metrics_file.exists():
+            outcome = {"outcome": "finished"}
+            return 128 + stop.signum
         outcome = {"outcome": "interrupted", "error": str(stop)}
         log.warning(f"{stop}; continue with: uv run scripts/train.py resume={folder.path}")
         return 128 + stop.signum
