@@ -10,7 +10,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.deter
 class Case:
     """A run, and where kills may hit it.
 
-    arguments: of scripts/train.py. processes: of the run. kills: in CI. regions: what is written meanwhile.
+    arguments: of scripts/train.py. processes: of the run. kills: in CI. regions: what is written meanwhile. first: what
+    is not left to chance about the first kill.
     """
 
     arguments: Sequence[str]
@@ -43,7 +44,8 @@ class Case:
     processes: int = 1
     regions: Sequence[str] = ("save", "files")
     in_ci: bool = True
-    needs: Sequence[str] = field(default=())
+    needs: Sequence[str] = ()
+    first: Mapping[str, Any] = field(default_factory=dict)
 
 
 CASES = {
@@ -84,7 +86,7 @@ CASES = {
     "png files that are decoded first": Case(
         (
             "data=kaggle_cifar10",
-            "data.decode_workers=2",
+            "data.decode_workers=3",
             "data.batch_size=100",
             "trainer.max_epochs=2",
             "data.num_workers=1",
@@ -92,6 +94,7 @@ CASES = {
         kills=1,
         regions=("cache",),
         needs=("images",),
+        first={"region": "cache", "signal": int(signal.SIGKILL)},
     ),
     "langevin noise, validation every other epoch, checkpoints now and then": Case(
         (
@@ -166,16 +169,16 @@ class Runner:
 
     def killed(self, folder: str, kills: int, draws: random.Random) -> Path:
         run = self.place / folder
-        for _ in range(kills):
+        for number in range(kills):
             if (run / "metrics.json").exists():
                 break
-            self.kill_once(folder, self.draw(kills, draws))
+            self.kill_once(folder, self.draw(kills, draws, self.case.first if number == 0 else {}))
         if not (run / "metrics.json").exists():
             code, output = self.start(*self.command(folder))
             assert code == 0, self.told_so_far(output)
         return run
 
-    def draw(self, kills: int, draws: random.Random) -> dict[str, Any]:
+    def draw(self, kills: int, draws: random.Random, given: Mapping[str, Any]) -> dict[str, Any]:
         """A moment: anywhere, or within a region; early enough to leave something for the kills that follow."""
         plan: dict[str, Any] = {"signal": int(draws.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))}
         plan["target"] = "self"
@@ -187,6 +190,7 @@ class Runner:
             if plan["process"] != "0":  # which writes no files, and has less to do
                 regions, reach = ["all"], reach / 2
         plan["region"] = draws.choice(regions)
+        plan |= given
         plan["count"] = draws.randint(1, max(1, int(self.counts[plan["region"]] * min(1.0, reach))))
         return plan
 

@@ -32,6 +32,7 @@ class Moments:
         self.counts = dict.fromkeys(("all", *REGIONS), 0)
         self.depth = dict.fromkeys(REGIONS, 0)
         self.frames: list[tuple[FrameType, str]] = []
+        self.process = os.getpid()
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> None:
         if event == "call":
@@ -55,6 +56,8 @@ class Moments:
 
     def act(self, frame: FrameType) -> None:
         sys.setprofile(None)
+        if os.getpid() != self.process:
+            return  # a process forked by the run, which counts on
         Path(self.plan["told"]).write_text("".join(traceback.format_stack(frame)[-3:]))
         processes = [os.getpid()]
         if self.plan["target"] != "self":
