@@ -99,6 +99,20 @@ class RunFolder:
         """
         return self._mapping(self.config_file, yaml.safe_load, yaml.YAMLError)
 
+    def read_overrides(self) -> list[str]:
+        """What the user gave on the command line; empty where there is no such file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not self.overrides_file.exists():
+            return []
+        try:
+            given = yaml.safe_load(self.overrides_file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.overrides_file} is damaged ({error}): restore or remove it") from error
+        return [str(override) for override in given] if isinstance(given, list) else []
+
     def read_run(self) -> dict[str, Any]:
         """Contents of run.json; empty where there is none yet."""
         return self._mapping(self.run_file, json.loads, ValueError) if self.run_file.exists() else {}

@@ -204,7 +204,7 @@ class Runner:
         command = self.command(folder)
         code, output = self.start(*command, **plan)
         where = self.told.read_text() if self.told.exists() else "not reached: the run was over before\n"
-        self.story.append(f"{' '.join(command)}\n{plan}\n{where}-> {code}\n")
+        self.story.append(f"{' '.join(command)}\n{plan}\n" + "\n".join(where.splitlines()[-6:]) + f"\n-> {code}\n")
         signum = plan["signal"]
         finished = (self.place / folder / "metrics.json").exists()
         if not self.told.exists():
@@ -217,6 +217,9 @@ class Runner:
             # Ctrl-C before the run has begun, or begun again, leaves what it was.
             before = ("", "running") if signum == signal.SIGINT else ()
             assert outcome in ("interrupted", *before), self.told_so_far(output)
+            last = self.place / folder / "checkpoints" / "last.ckpt"
+            if "training_epoch_loop.py" in where:
+                assert last.stat().st_mtime_ns > self.told.stat().st_mtime_ns, "saved at once"
 
     def outcome(self, folder: str) -> str:
         file = self.place / folder / "run.json"

@@ -92,7 +92,8 @@ def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
         again = {"rerun_of": str(Path(config.rerun).absolute())} if "rerun" in config else {}
         folder.claim(**scheduler.identity(), **again)
         hydra_config = HydraConfig.instance().cfg
-        folder.write_hydra(list(HydraConfig.get().overrides.task), OmegaConf.to_yaml(hydra_config))
+        given = RunFolder(config.rerun).read_overrides() if again else list(HydraConfig.get().overrides.task)
+        folder.write_hydra(given, OmegaConf.to_yaml(hydra_config))
     folder.write_config(frozen(config))
 
 

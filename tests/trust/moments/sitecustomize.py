@@ -58,7 +58,7 @@ class Moments:
         sys.setprofile(None)
         if os.getpid() != self.process:
             return  # a process forked by the run, which counts on
-        Path(self.plan["told"]).write_text("".join(traceback.format_stack(frame)[-3:]))
+        Path(self.plan["told"]).write_text("".join(traceback.format_stack(frame)))
         processes = [os.getpid()]
         if self.plan["target"] != "self":
             # The parent is the command; its children are all processes of the run.
