@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from starter import Starter
 
 # Test processes run side by side, one a core; two threads in each would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,8 +30,16 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
 
 
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    """Runs scripts without their having to import torch first."""
+    process = Starter()
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
+def door(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
     """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``."""
 
     def run(script: str, *arguments: str, expect: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
@@ -37,15 +47,23 @@ def door(tmp_path: Path) -> Door:
         environment = {"OMP_NUM_THREADS": "1"} | {
             k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR")
         }
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / script), *arguments],
-            cwd=tmp_path,
-            env=environment | env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=300,
-        )
+        environment |= env
+        command = [str(ROOT / "scripts" / script), *arguments]
+        # Launchers start processes that import the main module again, and threads are counted when torch is imported.
+        if environment["OMP_NUM_THREADS"] == "1" and not any(a.startswith("hydra/") for a in arguments):
+            with tempfile.TemporaryDirectory() as out:
+                starter = request.getfixturevalue("starter")
+                done = starter.run(command, tmp_path, environment, Path(out), seconds=300)
+        else:
+            done = subprocess.run(
+                [sys.executable, *command],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=300,
+            )
         if expect is not None:
             assert done.returncode == expect, done.stdout + done.stderr
         return done

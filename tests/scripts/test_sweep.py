@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Door
+from omegaconf import OmegaConf
 from run_files import metrics, table, weights
 
 TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
@@ -285,6 +286,14 @@ def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_p
     assert "was begun with another configuration: optimizer.lr was 0.1, is 0.2. Give" in done.stderr
     done = door("train.py", *given, "sweep.resume=sweep", "optimizer.lr=0.1")
     assert "2 finished before" in done.stdout
+
+
+def test_the_command_line_changes_what_an_experiment_sweeps_over(door: Door, tmp_path: Path) -> None:
+    given = ("experiment=mlp_activations", "data=fashion_mnist_mini", *TINY, "hydra.sweep.dir=sweep")
+    done = door("train.py", *given, "model.activation=tanh", "seed=3,4")
+    assert "sweep of 2 jobs" in done.stdout
+    configs = [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml") for job in ("0", "1")]
+    assert [(c.model.activation, c.seed) for c in configs] == [("tanh", 3), ("tanh", 4)]
 
 
 def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:

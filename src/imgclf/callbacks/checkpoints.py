@@ -1,5 +1,6 @@
 """best.ckpt and last.ckpt."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -100,11 +101,13 @@ class BestAndLast(Checkpoint):
         """Write ``last.ckpt``, and ``best.ckpt`` too if asked; every process must call it."""
         folder = Path(trainer.default_root_dir) / "checkpoints"
         aside = folder / ".last.tmp"
+        if trainer.is_global_zero:
+            aside.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
         trainer.save_checkpoint(aside)
         if trainer.is_global_zero:
             if best:
                 copy = folder / ".best.tmp"
-                shutil.copyfile(aside, copy)
+                _second_name(aside, copy)
                 copy.replace(folder / "best.ckpt")
             aside.replace(folder / "last.ckpt")
         trainer.strategy.barrier()  # no process may look for the files before they are there
@@ -154,3 +157,12 @@ def validates_now(trainer: Trainer) -> bool:
     """Whether the epoch in progress is one that ends with validation."""
     every = trainer.check_val_every_n_epoch
     return every is None or (trainer.current_epoch + 1) % every == 0
+
+
+def _second_name(file: Path, copy: Path) -> None:
+    """Both are only ever replaced, never written to, so that they may share their bytes."""
+    copy.unlink(missing_ok=True)
+    try:
+        os.link(file, copy)
+    except OSError:  # the file system has no links
+        shutil.copyfile(file, copy)

@@ -51,6 +51,7 @@ TOP_LEVEL = {
     "average_flips": bool,
     "checkpoint": str,
     "rows": int,
+    "sheet": int,
 }
 
 

@@ -14,6 +14,7 @@ from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.images.submission import rows_of, submission
 from imgclf.run.build import built
+from imgclf.run.predict_pictures import predict_pictures
 from imgclf.run.processes import in_processes, is_first, speak
 from imgclf.run.trained import bare_trainer, trained_model, weights_file
 from imgclf.run_folder import RunFolder, write_whole, written_aside
@@ -22,6 +23,8 @@ from imgclf.run_folder import RunFolder, write_whole, written_aside
 def predict(config: DictConfig) -> int:
     """Write ``submission.csv``, and on request ``probabilities.npy``, into the run folder ``config.run``.
 
+    Where ``config.images`` names picture files, those are classified instead.
+
     Args:
         config: composed and checked; data and trainer are the run's own unless the command line changed them.
 
@@ -29,6 +32,8 @@ def predict(config: DictConfig) -> int:
         The exit code.
     """
     weights_file(config)  # refused before any process is started
+    if config.images is not None:
+        return predict_pictures(config)
     with tempfile.TemporaryDirectory(prefix="imgclf-parts-") as parts:
         return in_processes(config, predict_rank, parts)
 
@@ -49,7 +54,7 @@ def predict_rank(config: DictConfig, parts: str) -> int:
     model.average_flips = config.average_flips
     data: ImageData = built(config, "data")
     if not isinstance(data, KaggleCIFAR10):
-        raise InputError(f"{type(data).__name__} has no images to predict: test it with scripts/evaluate.py")
+        raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
     keep = KeepPredictions(data.num_classes)
     trainer = bare_trainer(config, keep)
     trainer.predict(model, datamodule=data, return_predictions=False)

@@ -7,6 +7,7 @@ import pytorch_lightning
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 Precision = Literal[
@@ -32,6 +33,19 @@ class Trainer(pytorch_lightning.Trainer):
             self.profiler = NoProfiler()
         for callback in self.callbacks:  # type: ignore[attr-defined]
             skip_idle_hooks(callback)
+
+    @property
+    def training(self) -> bool:
+        """Whether the trainer trains; asked some 15 times a step, so without Lightning's comparison of texts."""
+        return self.state.stage is RunningStage.TRAINING
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        # As Lightning does: leaving one stage for none.
+        if value:
+            self.state.stage = RunningStage.TRAINING
+        elif self.training:
+            self.state.stage = None
 
 
 class NoProfiler(PassThroughProfiler):

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from imgclf import ranks
 from imgclf.config.check import check
@@ -54,6 +54,7 @@ class Sweeping(Callback):
     def _begin(self, config: DictConfig) -> None:
         if ranks.started_from_outside():
             _leave_it_to_the_first()
+        _let_the_command_line_win(config)
         HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
         _require_launcher(config)
         settings = _settings(config)
@@ -96,6 +97,21 @@ def _leave_it_to_the_first() -> None:
     for name in list(os.environ):
         if name in _OF_TORCHRUN or name.startswith("TORCHELASTIC_"):
             del os.environ[name]  # else each job would take itself for one of these processes
+
+
+def _let_the_command_line_win(config: DictConfig) -> None:
+    """What an experiment sweeps over is a default; Hydra would multiply it by what the command line says instead."""
+    params = config.hydra.sweeper.get("params")
+    if not params:
+        return
+    given = {_key(str(override)) for override in config.hydra.overrides.task}
+    with read_write(config), open_dict(config):
+        for name in [name for name in params if _key(str(name)) in given]:
+            del params[name]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _settings(config: DictConfig) -> Settings:
