@@ -118,6 +118,15 @@ def test_an_epoch_without_validation_is_never_the_best_and_has_no_score_in_the_t
     assert ["val/acc" in row for row in table.rows] == [False, True, False, True]
 
 
+def test_what_a_killed_process_left_is_not_written_through(fit: Fit, tmp_path: Path) -> None:
+    fit(checkpoint(), [0.9])
+    folder = tmp_path / "checkpoints"
+    (folder / ".last.tmp").hardlink_to(folder / "best.ckpt")  # killed in the moment between the two renamings
+    fit(checkpoint(), [0.9, 0.1], resume=True)
+    assert torch.load(folder / "best.ckpt", weights_only=True)["global_step"] == BATCHES
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2 * BATCHES
+
+
 def early_stopping() -> pl.callbacks.EarlyStopping:
     return pl.callbacks.EarlyStopping("val/acc", mode="max", patience=1)
 
