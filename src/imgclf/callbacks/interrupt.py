@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and the batch system's signals: finish the step, save, and stop."""
 
 import signal
+import time
 from collections.abc import Collection
 from types import FrameType
 from typing import Any
@@ -9,14 +10,14 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.checkpoints import BestAndLast, can_resume_after
-from imgclf.interruption import STOPPING, Interrupted
+from imgclf.interruption import SECONDS_TO_STOP, STOPPING, Interrupted
 
 
 class StopOnSignal(Callback):
     """On SIGINT or SIGTERM let the step in progress end, save ``last.ckpt``, and raise :class:`Interrupted`.
 
     A signal can arrive in the middle of an optimizer's update; a checkpoint written there would hold weights of
-    neither step. A second Ctrl-C does not wait. All processes stop at the same step.
+    neither step. A second Ctrl-C, some seconds later, does not wait. All processes stop at the same step.
 
     Args:
         checkpoint: what saves; None where the run keeps no checkpoints.
@@ -27,6 +28,7 @@ class StopOnSignal(Callback):
         self.checkpoint = checkpoint
         self.also = also
         self.signum = 0
+        self._noted = 0.0
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -34,9 +36,12 @@ class StopOnSignal(Callback):
         self._previous = {s: signal.signal(s, self._note) for s in (*STOPPING, *self.also)}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum == signal.SIGINT == signum:
+        first = self.signum == 0
+        if not first and signum == signal.SIGINT == self.signum and time.monotonic() - self._noted > SECONDS_TO_STOP:
             raise Interrupted(signum)
         self.signum = signum
+        if first:
+            self._noted = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
