@@ -64,7 +64,10 @@ class StopOnSignal(Callback):
         if trainer.world_size > 1:
             # A signal reaches the processes one after the other; all stop now, and for the same one.
             noted = torch.tensor(self.signum, device=trainer.strategy.root_device)
-            self.signum = int(trainer.strategy.reduce(noted, reduce_op="max"))
+            signum = int(trainer.strategy.reduce(noted, reduce_op="max"))
+            if signum and not self.signum:
+                self._noted = time.monotonic()  # this process's own may be about to come
+            self.signum = signum
         return self.signum != 0
 
     def raise_if_stopped(self) -> None:
