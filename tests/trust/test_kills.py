@@ -295,3 +295,26 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
         return [d for n, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}[{n}]")]
     return [] if a == b or (a != a and b != b) else [f"{path}: {a} and {b}"]
+
+
+@pytest.mark.skipif(not KILLS, reason="runs with IMGCLF_KILLS=30")
+@pytest.mark.parametrize("target", ["self", "all"])
+def test_a_signal_to_processes_of_a_sweeps_job_stops_the_sweep_which_goes_on_later(
+    root: Path, tmp_path: Path, target: str
+) -> None:
+    given = ("-m", "seed=0,1", "trainer=ddp_cpu", "trainer.max_epochs=2", "model.dropout=0.2", "logger=none")
+    runner = Runner(root, tmp_path, Case(given, kills=1, processes=2))
+    code, output = runner.start(*given, "hydra.sweep.dir=undisturbed")
+    assert code == 0, output
+    count = random.Random(SEED).randint(1, json.loads(runner.told.read_text())["all"] // 2)
+    plan = {"process": "1", "region": "all", "count": count, "signal": int(signal.SIGTERM), "target": target}
+    code, output = runner.start(*given, "hydra.sweep.dir=sweep", **plan)
+    assert code == 128 + signal.SIGTERM, f"IMGCLF_KILL_SEED={SEED}\n{output}"
+    assert "stopped by SIGTERM\ngo on with: uv run scripts/train.py -m sweep.resume=sweep" in output
+    assert not (tmp_path / "sweep" / "1" / "run.json").exists(), "no further job was begun"
+    code, output = runner.start("-m", "sweep.resume=sweep")
+    assert code == 0, output
+    for job in "01":
+        assert metrics(tmp_path / "sweep" / job) == metrics(tmp_path / "undisturbed" / job)
+        assert table(tmp_path / "sweep" / job) == table(tmp_path / "undisturbed" / job)
+        assert differences(state(tmp_path / "sweep" / job, "last"), state(tmp_path / "undisturbed" / job, "last")) == []
