@@ -55,9 +55,8 @@ class Record(Callback):
         differences = provenance_differences(self.before, self.folder.read_run() | found)
         if differences:
             lines = "".join(f"\n  {line}" for line in differences)
-            log.warning(
-                f"not as when the run {'began' if self.resuming else 'was done first'}, so numbers may differ:{lines}"
-            )
+            when = "before" if self.resuming else "the first time"
+            log.warning(f"not as {when}, so numbers may differ:{lines}")
         self.folder.write_run(**found)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
