@@ -17,17 +17,29 @@ MAY_IMPORT = {
     "config": set(),
     "report": set(),
     "figures": set(),
+    "pictures": set(),
     "data": {"images"},
     "optimizers": set(),
     "models": {"optimizers"},
-    "callbacks": {"schedules", "report", "models"},
+    "callbacks": {"schedules", "report", "models", "pictures", "figures"},
     "ranks": set(),
     "benchmark": {"images", "data", "models", "run", "figures"},
     "run": {"config", "images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},
     "sweep": {"config", "run", "report", "ranks"},
 }
 KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}
-NO_LIGHTNING = {"images", "report", "figures", "config", "summary", "run_folder", "provenance", "errors", "log"}
+NO_LIGHTNING = {
+    "images",
+    "report",
+    "figures",
+    "pictures",
+    "config",
+    "summary",
+    "run_folder",
+    "provenance",
+    "errors",
+    "log",
+}
 
 
 def imports(file: Path) -> set[str]:

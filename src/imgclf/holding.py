@@ -25,14 +25,18 @@ def held(folder: Path, what: str) -> Iterator[None]:
         what: is going on there, for the message.
 
     Raises:
-        InputError: another process has it.
+        InputError: another process has it, or nothing can be written there.
     """
     if sys.platform == "win32":
         yield
         return
     import fcntl
 
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+    try:
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
+    with lock as file:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:

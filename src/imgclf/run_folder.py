@@ -6,7 +6,7 @@
     .hydra/overrides.yaml  what the user gave on the command line
     .hydra/hydra.yaml      Hydra's own settings
     run.json               command, commit, machine, threads, versions, fingerprints of the data, seed, outcome
-    metrics.json           final metrics; present only when the run is finished
+    metrics.json           final metrics; present only when the run is finished, or its loss is no number any more
     metrics.csv            a row an epoch
     checkpoints/best.ckpt  by the monitored metric
     checkpoints/last.ckpt  to resume from
@@ -20,7 +20,7 @@ import json
 import math
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ class RunFolder:
                 f"hydra.run.dir={folder.path}"
             )
         if not folder.config_file.is_file():
+            if (folder.path / "sweep.json").exists():
+                raise InputError(
+                    f"{folder.path} is the folder of a sweep: give that of one of its jobs, {folder.path}/0"
+                )
             raise InputError(
                 f"{folder.path} is no run folder: it lacks {folder.config_file.relative_to(folder.path)}. "
                 "Give the folder that training named at its end, such as logs/runs/NAME/DATE_TIME"
@@ -90,6 +94,35 @@ class RunFolder:
             raise InputError(
                 f"{self.path} holds a run already: continue it with resume={self.path}, or choose another folder"
             ) from None
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
+
+    def kept(self) -> dict[Path, bytes | None]:
+        """Contents of all files that a run writes before it trains, for :meth:`put_back`; None where there is none."""
+        files = [self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.metrics_file]
+        files += [self.log_file, self.error_file, *self._events()]
+        return {file: file.read_bytes() if file.is_file() else None for file in files}
+
+    def put_back(self, before: Mapping[Path, bytes | None]) -> None:
+        """Leave the folder as it was before a run that was refused; what else lies in it stays.
+
+        Args:
+            before: what :meth:`kept` gave.
+        """
+        for file, content in (dict.fromkeys(self._events()) | dict(before)).items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            elif not file.is_file() or file.read_bytes() != content:
+                with contextlib.suppress(OSError), written_aside(file) as aside:
+                    aside.write_bytes(content)
+        if before[self.run_file] is None:
+            (self.path / ".lock").unlink(missing_ok=True)
+        for folder in (self.config_file.parent, self.checkpoints):
+            with contextlib.suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+
+    def _events(self) -> list[Path]:
+        return sorted(self.path.glob("events.out.tfevents.*"))
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values.
@@ -158,6 +191,27 @@ class RunFolder:
         for place in (self.path, self.config_file.parent, self.checkpoints):
             for file in place.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
+
+
+def making(folder: Path, key: str) -> list[Path]:
+    """Make a folder and those above it.
+
+    Args:
+        folder: may exist.
+        key: of the configuration that names it, for the message.
+
+    Returns:
+        Those that were not there before, outermost first.
+
+    Raises:
+        InputError: it cannot be made, or is a file.
+    """
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{key}={folder} cannot be made a folder ({error.strerror}): choose another one") from error
+    return missing[::-1]
 
 
 @contextlib.contextmanager

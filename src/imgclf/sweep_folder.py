@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from imgclf.errors import InputError
 from imgclf.holding import held, is_held
-from imgclf.run_folder import RunFolder, write_whole
+from imgclf.run_folder import RunFolder, making, write_whole
 from imgclf.seal import is_own, seal
 
 State = Literal["finished", "failed", "interrupted", "running", "not begun"]
@@ -73,6 +73,8 @@ class SweepFolder:
         sweep = cls(path)
         if not sweep.path.is_dir():
             raise InputError(f"there is no folder {path}: give the folder that the sweep named, logs/sweeps/NAME/...")
+        if not sweep.file.exists() and RunFolder(path).config_file.exists():
+            raise InputError(f"{path} is the folder of a single run: go on with it by resume={path}, without -m")
         if not sweep.file.exists():
             raise InputError(f"{path} is no folder of a sweep, it lacks sweep.json: give the one that the sweep named")
         return sweep
@@ -167,7 +169,7 @@ class SweepFolder:
         Raises:
             InputError: another process has it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        making(self.path, "hydra.sweep.dir")
         with held(self.path, "a sweep"):
             self.stop_file.unlink(missing_ok=True)
             yield

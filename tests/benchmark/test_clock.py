@@ -23,6 +23,10 @@ def test_an_epoch_lasts_until_the_next_begins_without_validation() -> None:
     assert RUN.epochs() == [5.0, 3.25]
 
 
+def test_a_whole_epoch_has_its_validation() -> None:
+    assert RUN.whole_epochs() == [7.0, 4.25]
+
+
 def test_steps_last_from_the_first_batch_to_the_last() -> None:
     assert RUN.steps() == [3.5, 20.0 - 17.1]
 

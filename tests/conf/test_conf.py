@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from board_files import Board
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -108,6 +109,9 @@ def test_callbacks_and_loggers(composed: type, callbacks: str, logger: str, tmp_
     assert (tmp_path / "metrics.csv").exists()
     assert (tmp_path / "checkpoints" / "best.ckpt").exists() == (callbacks != "evaluation")
     assert bool(list(tmp_path.glob("events.out.tfevents.*"))) == (logger == "tensorboard")
+    if logger == "tensorboard":
+        has_pictures = "validation/confusion" in Board(tmp_path).tags["images"]
+        assert has_pictures == (callbacks not in ("bare", "evaluation"))
 
 
 @pytest.mark.parametrize("trainer", choices("trainer"))

@@ -123,6 +123,7 @@ def test_training_images_are_augmented_by_place_in_the_run_and_others_never(fold
             self.current_epoch, self.training, self.global_rank, self.world_size = epoch, training, 0, 1
             self.fit_loop = self.epoch_loop = self.batch_progress = self.current = self
             self.ready = batch
+            self.lightning_module, self.dtype = self, torch.float32
 
     data = module(folder, augment="mine", augmentations={"mine": PadCropFlip(4, 0.5, "reflect")})
     data.setup("fit")

@@ -2,13 +2,15 @@
 
 import gzip
 import hashlib
+import math
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -57,7 +59,12 @@ def test_what_is_written_is_read_again(tmp_path: Path, array: np.ndarray, packed
         (bytes([0, 0, 0x0D]) + BY_HAND[3:], "type 0x0d"),
         (bytes([0, 0, 8, 0]), "not the start of an IDX file"),
         (bytes([0, 0, 8, 5]) + bytes(20), "not the start of an IDX file"),
-        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 2**31), "speaks of 9,903,520"),
+        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 2**31), "speaks of 2147483648x2147483648x2147"),
+        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1), "speaks of 0x4294967295x4294967295"),
+        (bytes([0, 0, 8, 4]) + struct.pack(">4I", *[2**16] * 4), "speaks of 65536x"),  # 0 in 64 bits
+        (b"\0\0\x08\x01" + struct.pack("<I", 6) + bytes(6), "speaks of 100,663,296 bytes, there are only 6"),
+        (b"<html>nothing here</html>", "begins with 3c 68 74 6d"),
+        (b"\x1f", "ends after 1 bytes"),
         (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**20, 2**10, 2), "there are only 0"),
         (gzip.compress(BY_HAND)[:-9], "compression is broken"),
         (gzip.compress(BY_HAND)[:-8] + b"\0" * 8, "compression is broken"),
@@ -66,6 +73,10 @@ def test_what_is_written_is_read_again(tmp_path: Path, array: np.ndarray, packed
         (gzip.compress(BY_HAND[:-1]), "there are only 11"),
         (gzip.compress(BY_HAND) + gzip.compress(b"more"), "there are more"),
         (b"\x1f\x8b", "compression is broken"),
+        (gzip.compress(BY_HAND)[:7], "compression is broken"),
+        (gzip.compress(BY_HAND)[:2] + b"\x07" + gzip.compress(BY_HAND)[3:], "compression is broken"),  # not deflate
+        (gzip.compress(BY_HAND)[:-4] + b"\x13\0\0\0", "compression is broken"),  # another length
+        (gzip.compress(BY_HAND[:9]) + gzip.compress(BY_HAND[9:])[:12], "compression is broken"),
     ],
 )
 def test_a_damaged_file_is_named_with_reason_and_remedy(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -86,16 +97,74 @@ def test_an_altered_pixel_is_noticed(tmp_path: Path) -> None:
         read_idx(file(tmp_path, BY_HAND[:-1] + b"\0"), sha256=digest)
 
 
-def test_missing_folder_instead_of_file_and_forbidden(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no file"):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing cannot be read \(No such file or directory\): give a folder"):
         read_idx(tmp_path / "nothing")
-    with pytest.raises(InputError, match="is a folder, expected an IDX file"):
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, expected an IDX file: move it away"):
         read_idx(tmp_path)
-    if os.geteuid() != 0:  # root may read everything
-        path = file(tmp_path, BY_HAND)
-        path.chmod(0)
-        with pytest.raises(InputError, match="lack the permission"):
+    path = file(tmp_path, BY_HAND)
+    with pytest.raises(InputError, match=r"cannot be read \(Not a directory\)"):
+        read_idx(path / "deeper")
+    with pytest.raises(InputError, match=r"cannot be read \(File name too long\)"):
+        read_idx(tmp_path / ("x" * 300))
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_idx(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is no regular file"):
+        read_idx(tmp_path / "pipe")
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    path = file(tmp_path, BY_HAND)
+    is_root = os.geteuid() == 0
+    path.chmod(0)
+    if is_root:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
             read_idx(path)
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_a_link_is_followed_and_two_gzip_members_are_their_content_in_a_row(tmp_path: Path) -> None:
+    real = file(tmp_path, gzip.compress(BY_HAND[:9]) + gzip.compress(BY_HAND[9:]))
+    (tmp_path / "link").symlink_to(real.name)
+    assert read_idx(tmp_path / "link").flatten().tolist() == list(range(12))
+
+
+def peak_of_reading(path: Path) -> int:
+    """Bytes allocated at most while a damaged file is read; numpy's are counted."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError):
+            read_idx(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@in_tmp_path
+@given(shape=st.lists(st.sampled_from([0, 1, 2, 28, 2**16, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1), max_size=6))
+@example(shape=[0, 0, 0, 0])
+@example(shape=[2**33 - 1, 1])
+def test_any_header_over_few_values_is_read_or_refused_in_little_memory(tmp_path: Path, shape: list[int]) -> None:
+    shape = [length % 2**32 for length in shape]
+    content = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + bytes(2)
+    path = file(tmp_path, content)
+    if math.prod(shape) == 2 and 1 <= len(shape) <= 4:
+        assert read_idx(path).shape == tuple(shape)
+    else:
+        assert peak_of_reading(path) < 2**24 + 2**20  # a piece of the reader's
 
 
 @settings(in_tmp_path, max_examples=300)

@@ -10,6 +10,8 @@ MLP_ONLY = ("~benchmark.training.lenet", "~benchmark.training.googlenet")
 ON_MINI = (
     "benchmark.training.mlp.overrides.data=fashion_mnist_mini",
     "benchmark.training.mlp.epochs=2",
+    "benchmark.pictures.overrides={data:fashion_mnist_mini,model:mlp}",
+    "benchmark.pictures.epochs=2",
     "benchmark.training.resnet18.batches=1",
     "benchmark.training.resnet18.overrides={data:kaggle_cifar10,model:lenet,data.batch_size:16,optimizer.momentum:0.9}",
 )
@@ -29,6 +31,8 @@ def test_every_part_is_measured_and_written_down(door: Door, tmp_path: Path) -> 
         "evaluating resnet18": {"product", "plain"},
         "predicting resnet18": {"product", "plain"},
         "start to first step (limit: imports)": {"product", "limit"},
+        "TensorBoard (limit: curves alone)": {"product", "limit"},
+        "all pictures, each epoch": {"product", "limit"},
     }
     assert all(value > 0 for result in results.values() for values in result["values"].values() for value in values)
     assert all(name in shown for name in results)

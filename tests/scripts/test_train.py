@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from board_files import Board
 from brake import braked
 from conftest import Door
 from run_files import metrics, table, weights
@@ -80,7 +81,13 @@ STATEFUL = (
     "schedule.interval=batch",
     "schedule.warmup_updates=20",
 )
-RUN = ("trainer.max_epochs=8", "optimizer.momentum=0.9", "optimizer.lr=0.05", *STATEFUL)
+RUN = (
+    "trainer.max_epochs=8",
+    "trainer.log_every_n_steps=4",
+    "optimizer.momentum=0.9",
+    "optimizer.lr=0.05",
+    *STATEFUL,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +138,11 @@ def test_a_stopped_run_continues_to_the_very_numbers(
     assert same_weights(folder, undisturbed)
     assert table(folder) == table(undisturbed)
     assert metrics(folder) == metrics(undisturbed)
+    curves = Board(folder).repeatable()
+    assert curves == Board(undisturbed).repeatable(), "no point of a curve is missing, none is there twice"
+    assert {"loss/train", "loss/train_steps", "gradient/norm", "rate/lr", "rate/planned", "accuracy/test"} <= set(
+        curves
+    )
     assert run_json(folder)["outcome"] == "finished"
     assert len(run_json(folder)["resumed"]) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ class Moments:
         validation = [end - begin for begin, end in zip(self.times("val"), self.times("val_end"), strict=True)]
         validation += [0.0] * (len(marks) - 1 - len(validation))
         return [after - before - v for before, after, v in zip(marks, marks[1:], validation, strict=False)]
+
+    def whole_epochs(self) -> list[float]:
+        """Seconds of each epoch with all that belongs to it, validation too."""
+        marks = [*self.times("epoch"), *self.times("end")]
+        return [after - before for before, after in pairwise(marks)]
 
     def steps(self) -> list[float]:
         """Seconds from the beginning of each epoch's first step to the end of its last."""

@@ -6,7 +6,9 @@ from typing import Literal
 
 from imgclf.errors import InputError
 
-Part = Literal["training", "loading", "augmentation", "decoding", "evaluation", "prediction", "start", "growth"]
+Part = Literal[
+    "training", "loading", "augmentation", "decoding", "evaluation", "prediction", "start", "pictures", "growth"
+]
 PARTS: tuple[Part, ...] = (
     "training",
     "loading",
@@ -15,6 +17,7 @@ PARTS: tuple[Part, ...] = (
     "evaluation",
     "prediction",
     "start",
+    "pictures",
     "growth",
 )
 
@@ -71,6 +74,7 @@ class Plan:
         images: labelled PNG files to make up; a fifth as many without label are made up too.
         growth: numbers of memory-mapped images of 28 x 28 pixels to train a small network on.
         training: cases by name; ``mlp`` also serves loading and start-up, ``resnet18`` evaluation and prediction.
+        pictures: the case that is trained with and without what TensorBoard is shown.
 
     Raises:
         InputError: a part is unknown, a case is missing, or a number is too small.
@@ -84,6 +88,7 @@ class Plan:
         images: int,
         growth: Sequence[int],
         training: Mapping[str, Case],
+        pictures: Case,
     ) -> None:
         unknown = [part for part in parts if part not in PARTS]
         if unknown:
@@ -92,8 +97,9 @@ class Plan:
             raise InputError(f"benchmark.rounds must be at least 1, got {rounds}")
         if images < 100:
             raise InputError(f"benchmark.images must be at least 100, got {images}")
-        if short := [name for name, case in training.items() if case.epochs < 2]:
-            raise InputError(f"benchmark.training.{short[0]}.epochs must be at least 2: the first is not counted")
+        cases = {f"training.{name}": case for name, case in training.items()} | {"pictures": pictures}
+        if short := [name for name, case in cases.items() if case.epochs < 2]:
+            raise InputError(f"benchmark.{short[0]}.epochs must be at least 2: the first is not counted")
         for part, case in {
             "loading": "mlp",
             "start": "mlp",
@@ -108,3 +114,4 @@ class Plan:
         self.images = images
         self.growth = tuple(growth)
         self.training = dict(training)
+        self.picture_case = pictures

@@ -109,6 +109,18 @@ class Ways:
         ways = {"product": self._product_start, "limit": lambda: self._seconds([sys.executable, "-c", imports])}
         return [Comparison("start to first step (limit: imports)", "s", ways)]
 
+    def _pictures(self) -> list[Comparison]:
+        def speed(*overrides: str) -> Callable[[], float]:
+            return lambda: self._product_whole_epochs(overrides)
+
+        bare = "callbacks=bare"
+        often = [f"callbacks.{name}.every_n_epochs=1" for name in ("inputs", "confusion", "mistakes", "histograms")]
+        everything = speed("callbacks=[pictures,histograms]", *often)
+        return [
+            Comparison("TensorBoard (limit: curves alone)", "images/s", {"product": speed(), "limit": speed(bare)}),
+            Comparison("all pictures, each epoch", "images/s", {"product": everything, "limit": speed(bare)}),
+        ]
+
     def _growth(self) -> list[Comparison]:
         def speed(count: int) -> Callable[[], float]:
             return lambda: self._product_growth(count)
@@ -144,12 +156,12 @@ class Ways:
             return case.batches * int(config["data"]["batch_size"])
         return int(RunFolder(folder).read_run()["train_images"])
 
-    def _train(self, name: str, epochs: int, **more: str) -> tuple[Path, Moments]:
-        case = self.plan.training[name]
+    def _train(self, name: str, epochs: int, case: Case | None = None, *more: str) -> tuple[Path, Moments]:
+        case = case or self.plan.training[name]
         self.counter += 1
         folder = self.folder / "runs" / f"{name}_{self.counter}"
         given = [f"{key}={value}" for key, value in case.overrides.items()]
-        overrides = [*given, f"trainer.max_epochs={epochs}", "test=false", f"hydra.run.dir={folder}"]
+        overrides = [*given, *more, f"trainer.max_epochs={epochs}", "test=false", f"hydra.run.dir={folder}"]
         if case.batches is not None:
             overrides.append(f"trainer.limit_train_batches={case.batches}")
         if case.pictures:
@@ -196,6 +208,12 @@ class Ways:
         begin = time.time()
         _, moments = self._train("mlp", 1)
         return moments.times("first")[0] - begin
+
+    def _product_whole_epochs(self, overrides: tuple[str, ...]) -> float:
+        case = self.plan.picture_case
+        folder, moments = self._train("pictures", case.epochs, case, *overrides)
+        seconds = moments.whole_epochs()[1:]
+        return self._images(folder, case) * len(seconds) / sum(seconds)
 
     def _product_growth(self, count: int) -> float:
         self.counter += 1

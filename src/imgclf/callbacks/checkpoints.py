@@ -98,18 +98,29 @@ class BestAndLast(Checkpoint):
         return is_late
 
     def save(self, trainer: Trainer, *, best: bool = False) -> None:
-        """Write ``last.ckpt``, and ``best.ckpt`` too if asked; every process must call it."""
+        """Write ``last.ckpt``, and ``best.ckpt`` too if asked; every process must call it.
+
+        Raises:
+            InputError: they cannot be written; those of earlier epochs stay.
+        """
         folder = Path(trainer.default_root_dir) / "checkpoints"
-        aside = folder / ".last.tmp"
-        if trainer.is_global_zero:
-            aside.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
-        trainer.save_checkpoint(aside)
-        if trainer.is_global_zero:
-            if best:
-                copy = folder / ".best.tmp"
-                _second_name(aside, copy)
-                copy.replace(folder / "best.ckpt")
-            aside.replace(folder / "last.ckpt")
+        aside, copy = folder / ".last.tmp", folder / ".best.tmp"
+        try:
+            if trainer.is_global_zero:
+                aside.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
+            trainer.save_checkpoint(aside)
+            if trainer.is_global_zero:
+                if best:
+                    _second_name(aside, copy)
+                    copy.replace(folder / "best.ckpt")
+                aside.replace(folder / "last.ckpt")
+        except OSError as error:
+            for file in (aside, copy):
+                file.unlink(missing_ok=True)
+            raise InputError(
+                f"{folder / 'last.ckpt'} cannot be written ({error.strerror}): make room, then go on with "
+                f"resume={folder.parent}"
+            ) from error
         trainer.strategy.barrier()  # no process may look for the files before they are there
         self._saved = time.monotonic()
 

@@ -9,6 +9,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.checkpoints import validates_now
+from imgclf.errors import InputError
 from imgclf.run_folder import write_whole
 from imgclf.schedules.callback import Schedule
 
@@ -35,8 +36,19 @@ class EpochTable(Callback):
     def _read(self) -> list[dict[str, Any]]:
         if not self.file.exists():
             return []
-        with self.file.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        try:
+            with self.file.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file, strict=True)
+                rows = list(reader)
+            if "epoch" not in (reader.fieldnames or []):
+                raise ValueError("no column epoch")
+            if any(int(row["epoch"]) < 0 or None in row for row in rows):
+                raise ValueError("a line too long, or of no epoch")
+        except (TypeError, ValueError, csv.Error) as error:
+            raise InputError(
+                f"{self.file} is damaged ({error}): restore it, or move it away to go on without the rows so far"
+            ) from error
+        return rows
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = [row for row in self._read() if int(row["epoch"]) < trainer.current_epoch]

@@ -61,14 +61,17 @@ class StopOnSignal(Callback):
             self.checkpoint.is_last_save = True
 
     def _agreed(self, trainer: Trainer) -> bool:
-        if trainer.world_size > 1:
-            # A signal reaches the processes one after the other; all stop now, and for the same one.
-            noted = torch.tensor(self.signum, device=trainer.strategy.root_device)
-            signum = int(trainer.strategy.reduce(noted, reduce_op="max"))
-            if signum and not self.signum:
-                self._noted = time.monotonic()  # this process's own may be about to come
-            self.signum = signum
-        return self.signum != 0
+        if trainer.world_size == 1:
+            return self.signum != 0
+        # A signal reaches the processes one after the other; all stop now, and for the same one.
+        noted = torch.tensor(self.signum, device=trainer.strategy.root_device)
+        agreed = int(trainer.strategy.reduce(noted, reduce_op="max"))
+        if agreed and not self.signum:
+            self._noted = time.monotonic()  # this process's own may be about to come
+        if agreed:
+            self.signum = agreed
+        # And where they agree on none, one that came during the exchange stays noted, for the next.
+        return agreed != 0
 
     def raise_if_stopped(self) -> None:
         """For the caller of ``fit``, which ends quietly when the signal came with an epoch's last batch."""

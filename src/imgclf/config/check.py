@@ -1,6 +1,7 @@
 """A composed configuration held against the constructors it names, before any of them is imported."""
 
 import copy
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -112,12 +113,15 @@ class _Walk:
         given = {name: value for name, value in values.items() if name not in _HYDRA_KEYS}
         for name, value in given.items():
             parameter = found.parameters.get(name)
+            if name in self.supplied.get(path, ()) and raw[name] != "???":
+                yield f"{prefix}{name}: the program gives it itself; leave it out"
+                continue
             if name not in found.keywords or parameter is None:
                 if not found.accepts_any:
                     yield _unknown(found, prefix, name, value, given)
                 continue
             plain = _plain(value)
-            problem = None if plain is _UNKNOWN else mismatch(plain, parameter)
+            problem = None if plain is _UNKNOWN else mismatch(plain, parameter) or _not_finite(plain)
             if problem:
                 shown = _short(show(plain))
                 origin = f" (from {raw[name]})" if isinstance(raw[name], str) and "${" in raw[name] else ""
@@ -161,6 +165,15 @@ def _unknown(found: Signature, prefix: str, name: str, value: Any, given: Mappin
     near = near or nearest(name, found.keywords)
     remedy = f"Did you mean '{prefix}{near}'?" if near else f"It takes: {', '.join(found.keywords) or 'nothing'}"
     return f"{prefix}{name}{shown}: {found.target} has no parameter {name!r}. {remedy}"
+
+
+def _not_finite(value: Any) -> str | None:
+    """What is wrong with a value in which a number is infinite or none: nothing here computes with such."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "expected a finite number; give one"
+    if isinstance(value, list):
+        return next((problem for item in value if (problem := _not_finite(item))), None)
+    return None
 
 
 def _kind(parameter: Parameter | None) -> str:

@@ -3,13 +3,14 @@
 Only Hydra is imported here. A typo, a wrong type or a missing folder is answered before torch is loaded.
 """
 
+import contextlib
 import importlib
 import os
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from imgclf.config import resolvers
+from imgclf.config.annotations import show
 from imgclf.config.check import check
 from imgclf.config.suggest import explain
 from imgclf.config.trust import trust_of, trusted_config
 from imgclf.errors import InputError, Refused, tell
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, making
 from imgclf.sweep_folder import SweepFolder
 
 # conf/hydra/launcher/ has a file of a plugin's own name, so that --help finds it and it has comments. Hydra holds it
@@ -54,6 +56,11 @@ TOP_LEVEL = {
     "sheet": int,
 }
 
+LARGEST_SEED = 2**32 - 1  # that numpy takes
+
+# What the configuration of every run has.
+_OF_A_RUN = ("seed", "data", "model", "optimizer", "schedule", "trainer")
+
 
 def open_door(config_name: str, task: str, config_dir: Path) -> None:
     """Compose the configuration from the command line, check it, run the task; exits the process.
@@ -71,9 +78,10 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
     resolvers.register()
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
-            sys.argv += _what_help_needs(config_name, config_dir)
-        config_name = _offer_run_folder(config_name, sys.argv[1:])
-        sys.argv += _of_the_sweep(sys.argv[1:])
+            _add(_what_help_needs(config_name, config_dir))
+        config_name, added = _offer_run_folder(config_name, sys.argv[1:])
+        _add(added)
+        _add(_of_the_sweep(sys.argv[1:]))
         run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)
         run(_guarded(task))()
     except (Exception, Refused) as raised:
@@ -85,6 +93,22 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
         sys.exit(tell(error, explanation))
     except KeyboardInterrupt:  # before anything had begun that would have to be told of
         sys.exit(128 + signal.SIGINT)
+    finally:
+        for folder in reversed(_made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # empty: the command has come to nothing
+        _made.clear()
+
+
+def _add(arguments: list[str]) -> None:
+    """Add to the command line, beside what is there of their kind: behind a flag argparse would not know them."""
+    places = [i for i, a in enumerate(sys.argv) if i > 0 and "=" in a and not a.startswith("-")]
+    place = places[-1] + 1 if places else len(sys.argv)
+    sys.argv[place:place] = arguments
+
+
+# Folders made for a single run's, outermost first.
+_made: list[Path] = []
 
 
 def _guarded(task: str) -> Callable[[DictConfig], Any]:
@@ -108,19 +132,34 @@ def _guarded(task: str) -> Callable[[DictConfig], Any]:
 
 
 class CheckBeforeStart(Callback):
-    """Checks the composed configuration before Hydra makes a folder for it."""
+    """Checks the composed configuration, then makes the run's folder, which Hydra would do less talkatively.
+
+    Args:
+        needs: groups without which there is nothing to do.
+    """
+
+    def __init__(self, needs: Sequence[str] = ()) -> None:
+        self.needs = needs
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            self._check(config)
+            _made.extend(making(Path(config.hydra.run.dir), "hydra.run.dir"))
+        except Exception as error:
+            raise Refused(error) from error
+
+    def _check(self, config: DictConfig) -> None:
         HydraConfig.instance().set_config(config)
         keys = [str(key) for key in config if key != "hydra"]
         plain = OmegaConf.masked_copy(config, keys)
         OmegaConf.set_struct(plain, False)
         plain.folder = config.hydra.run.dir  # Hydra has not made it yet
-        try:
-            check_all(plain)
-        except InputError as error:
-            # Hydra turns an Exception in a callback into a warning; leaving the process is not one.
-            sys.exit(tell(error))
+        lacking = [group for group in self.needs if not OmegaConf.is_dict(plain.get(group))]
+        if lacking:
+            raise InputError(f"{lacking[0]}: must be given; choose one with {lacking[0]}=CHOICE, --help lists them")
+        check_all(plain)
+        if config.hydra.run.dir == "":
+            raise InputError("hydra.run.dir= is empty: give the folder for the run's files, or leave it out")
 
 
 def check_all(config: DictConfig) -> None:
@@ -131,11 +170,16 @@ def check_all(config: DictConfig) -> None:
     """
     for key, kind in TOP_LEVEL.items():
         if key in config and type(config[key]) is not kind:
-            raise InputError(f"{key}={config[key]}: expected {kind.__name__}, got {type(config[key]).__name__}")
+            example = {int: "1", str: "TEXT", bool: "true or false"}[kind]
+            given = OmegaConf.to_container(config[key]) if OmegaConf.is_config(config[key]) else config[key]
+            raise InputError(f"{key}={show(given)}: expected {kind.__name__}; write {key}={example}")
+    if not 0 <= config.get("seed", 0) <= LARGEST_SEED:
+        raise InputError(f"seed={config.seed}: expected 0 or more, and at most {LARGEST_SEED}")
+    name = Path(config.get("name", "x"))
+    if not name.parts or name.is_absolute() or ".." in name.parts:
+        raise InputError(f"name={name if name.parts else ''}: expected a name for logs/runs/NAME, such as name=mine")
     if "trust" in config and not OmegaConf.is_list(config.trust):
         raise InputError(f"trust={config.trust}: expected a list, trust=[{config.trust}]")
-    if config.get("seed", 0) < 0:
-        raise InputError(f"seed={config.seed}: expected 0 or more")
     check(config, SUPPLIED)
 
 
@@ -153,35 +197,44 @@ def _what_help_needs(config_name: str, config_dir: Path) -> list[str]:
     return [f"{group}={min((config_dir / group).glob('*.yaml')).stem}" for group, choice in choices if choice == "???"]
 
 
-def _offer_run_folder(config_name: str, arguments: list[str]) -> str:
+def _offer_run_folder(config_name: str, arguments: list[str]) -> tuple[str, list[str]]:
     """Where a run folder is given, let the configuration that it keeps be composed like a file.
 
     That is ``resume=FOLDER`` or ``rerun=FOLDER`` for training, ``run=FOLDER`` elsewhere.
 
     Returns:
-        The name of the configuration to start from.
+        The name of the configuration to start from, and arguments to add to the command line.
     """
-    given = dict(a.split("=", 1) for a in arguments if "=" in a)
+    given = dict(a.lstrip("+").split("=", 1) for a in arguments if "=" in a)
     keys = [key for key in (("resume", "rerun") if config_name == "train" else ("run",)) if key in given]
     if not keys:
-        return config_name
+        return config_name, []
     if len(keys) > 1:
         raise InputError(
             "resume=FOLDER goes on with a run, rerun=FOLDER does it again from its start: give one of them"
         )
     folder = RunFolder.existing(given[keys[0]].strip("'\""))
     frozen = trusted_config(folder, trust_of(arguments))
+    _require_parts(folder, frozen)
     store = ConfigStore.instance()
     if keys == ["rerun"]:
         _require_it_can_be_done_again(folder, arguments)
     if config_name == "train":
         store.store(group="frozen", name="run", node=frozen, package="_global_")
-        return keys[0]
+        return keys[0], []
     for group in ("data", "trainer", "callbacks"):
-        if not isinstance(frozen.get(group), dict):
-            raise InputError(f"{folder.config_file} is damaged (no {group} in it): restore it, or train again")
-        store.store(group=group, name="run", node=frozen[group])
-    return config_name
+        store.store(group=group, name="run", node=frozen.get(group) or {})
+    # Images of another data set, too, are split and drawn by the run's seed.
+    return config_name, [] if "seed" in given else [f"seed={frozen['seed']}"]
+
+
+def _require_parts(folder: RunFolder, frozen: dict[str, Any]) -> None:
+    lacking = [key for key in _OF_A_RUN if key not in frozen]
+    if lacking:
+        raise InputError(
+            f"{folder.config_file} lacks {', '.join(lacking)}: it is damaged, or of another version of this program. "
+            "Restore it, or train again"
+        )
 
 
 def _require_it_can_be_done_again(folder: RunFolder, arguments: list[str]) -> None:

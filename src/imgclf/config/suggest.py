@@ -29,6 +29,7 @@ from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -213,6 +214,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _no_key(key: str, tree: _Tree) -> str:
+    if key in tree.groups and (typed := tree.typed(key)):
+        return f"{typed}: a group takes the name of a file.\nChoices: {_listed(tree.groups[key])}"
     hint = _instead_of_key(key, tree)
     own = "" if "Did you mean" in hint or "'+" in hint else f" A key of your own is added with '+{key}=...'"
     return f"There is no key or group '{key}'.\n{hint}{own}"
@@ -374,6 +377,8 @@ def _omegaconf(error: OmegaConfBaseException, tree: _Tree) -> str | None:
         return f"{key}: ${{{match.group(1)}}} points at no key.\n{_instead_of_key(match.group(1), tree)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{key}: must be given.\nAdd {key}=VALUE"
+    if isinstance(error, InterpolationResolutionError):
+        return f"{key}: {first}.\nMend what stands inside ${{...}}"
     typed = tree.typed(key)
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and typed and typed.startswith("~"):
         return f"{typed}: the program needs '{key}'.\nLeave {typed} away, or give {key} another value"
@@ -459,6 +464,10 @@ def _twice(match: re.Match[str], error: Exception, tree: _Tree) -> str:
 _Answer = Callable[[re.Match[str], Exception, _Tree], str | None]
 _ANSWERS: list[tuple[str, _Answer]] = [
     (r"^(?:In '([^']+)': )?Could not override '([^']*)'\.(.*)", _override_failed),
+    (
+        r"Additional config directory '(.+?)' not found",
+        lambda m, e, t: f"--config-dir: there is no folder {m[1]}.\nGive one with configurations, or leave it out",
+    ),
     (r"config group '([^']+)' does not exist", lambda m, e, t: _no_key(m[1], t)),
     (
         r"Could not append to config\. An item is already at '([^']+)'",

@@ -3,6 +3,8 @@
 Legend of shapes: n images of a batch, c channels, h = w pixels.
 """
 
+import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -84,8 +86,11 @@ class ImageData(LightningDataModule):
         }.items():
             if value < 1:
                 raise InputError(f"data.{name} must be at least 1, got {value}")
-        if num_workers < 0:
-            raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
+        most = max(64, 8 * (os.cpu_count() or 1))
+        if not 0 <= num_workers <= most:
+            raise InputError(
+                f"data.num_workers must lie in 0 to {most} on this machine, got {num_workers}; 0 is fastest"
+            )
         if resident is True and num_workers > 0:
             raise InputError(
                 f"data.resident=true and data.num_workers={num_workers}: workers cannot reach images in a GPU's "
@@ -93,9 +98,9 @@ class ImageData(LightningDataModule):
             )
         if not 0 < val_fraction < 1:
             raise InputError(f"data.val_fraction must lie in (0, 1), got {val_fraction}")
-        if len(mean) != len(std) or any(s <= 0 for s in std):
+        if len(mean) != len(std) or not all(s > 0 for s in std) or not all(map(math.isfinite, (*mean, *std))):
             raise InputError(
-                f"data.mean={list(mean)} and data.std={list(std)} must have one entry a channel, std above 0"
+                f"data.mean={list(mean)} and data.std={list(std)} must have one finite entry a channel, std above 0"
             )
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -178,14 +183,26 @@ class ImageData(LightningDataModule):
             raise InputError(
                 f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s): give one each"
             )
-        if self.in_channels != channels and channels != 1:
-            raise InputError(f"data.in_channels={self.in_channels}, but the images have {channels} channels")
+        if self.in_channels != channels and (self.in_channels, channels) != (3, 1):
+            more = ", or 3 to have the grey channel repeated" if channels == 1 else ""
+            raise InputError(
+                f"data.in_channels={self.in_channels}, but the images have {channels} channel(s): "
+                f"give data.in_channels={channels}{more}"
+            )
         largest = int(images.labels.max())
         if largest >= self.num_classes:
-            raise InputError(f"data.num_classes={self.num_classes}, but there is a label {largest}")
+            raise InputError(
+                f"data.num_classes={self.num_classes}, but there is a label {largest}: "
+                f"give data.num_classes={largest + 1} or more"
+            )
 
     def train_dataloader(self) -> TrainLoader:
         rank, world_size = self._place()
+        if self.batch_size > len(self.train_set):
+            raise InputError(
+                f"data.batch_size={self.batch_size} is more than the {len(self.train_set)} training images that there "
+                f"are: choose at most {len(self.train_set)}"
+            )
         batches = TrainBatches(
             len(self.train_set),
             self.batch_size,
@@ -218,11 +235,14 @@ class ImageData(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """On the device: uint8 (n, c, h, w) -> normalised float32 (n, in_channels, resize, resize)."""
+        """On the device: uint8 (n, c, h, w) -> normalised (n, in_channels, resize, resize), float as the weights."""
         images, labels = batch
         if self.trainer is not None and self.trainer.training and not isinstance(self.augmentation, NoAugmentation):
             images = self.augmentation(images, self._draws(self.trainer))
-        return self.to_input(images), labels
+        images = self.to_input(images)
+        if self.trainer is not None:
+            images = images.to(self.trainer.lightning_module.dtype)  # float32, unless all weights are of another
+        return images, labels
 
     def _draws(self, trainer: Trainer) -> torch.Generator:
         """Random numbers for one batch, a function of (seed, epoch, batch, process): a resumed run draws the same."""

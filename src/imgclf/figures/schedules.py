@@ -33,12 +33,13 @@ def rate_table(panels: Mapping[str, Panel], updates: Sequence[int]) -> str:
     return table(["learning rate at update", *map(str, updates)], rows)
 
 
-def draw_schedules(panels: Mapping[str, Panel], unit: str) -> "Figure":
+def draw_schedules(panels: Mapping[str, Panel], unit: str, updates: Sequence[int] | None = None) -> "Figure":
     """A panel a schedule, at most four side by side, each with its own scale of rates from 0.
 
     Args:
         panels: by name.
         unit: what the updates are counted in, for the axis.
+        updates: that the rates belong to; None for 0, 1, ...
     """
     columns = min(len(panels), _MOST_COLUMNS)
     rows = math.ceil(len(panels) / columns)
@@ -50,7 +51,9 @@ def draw_schedules(panels: Mapping[str, Panel], unit: str) -> "Figure":
     styles = [(BLUE, "o", 2.4, 5), (VERMILLION, "s", 1.0, 2.5)]
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         for (colour, marker, width, size), (label, rates) in zip(cycle(styles), panel.items(), strict=False):
-            (line,) = axes.plot(range(len(rates)), rates, color=colour, marker=marker, linewidth=width, markersize=size)
+            shape = marker if len(rates) <= _MOST_MARKERS else ""
+            x = range(len(rates)) if updates is None else updates
+            (line,) = axes.plot(x, rates, color=colour, marker=shape, linewidth=width, markersize=size)
             if label and label not in labels:
                 labels.append(label)
                 handles.append(line)

@@ -201,11 +201,12 @@ def _readable(archive: Path) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(f"the disk became full while {archive} was unpacked; make room and run again.") from error
     except Exception as error:  # the readers meet damage with a dozen unrelated exception types
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"the disk became full while {archive} was unpacked; make room and run again.") from error
+        # EINVAL: zipfile has gone back to before the beginning of a file that lacks its first bytes.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         kind = "7z" if archive.suffix == ".7z" else "zip"
         detail = str(error) or type(error).__name__
         raise InputError(

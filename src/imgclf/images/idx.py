@@ -6,6 +6,7 @@ Two zero bytes, a type code, the number of dimensions, each dimension as a big-e
 import gzip
 import hashlib
 import math
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -34,23 +35,26 @@ def read_idx(path: Path, *, sha256: str | None = None) -> NDArray[np.uint8]:
         uint8, of the shape in the file's header; contiguous and writable.
 
     Raises:
-        InputError: the file is missing, unreadable, truncated, longer than its header says, of another type, or does
-            not have the checksum.
+        InputError: the file is missing, unreadable, no regular file, truncated, longer than its header says, of another
+            type, broken in its compression, or does not have the checksum.
     """
     try:
+        # Asked before opening: to open a named pipe is to wait for somebody to write into it.
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise InputError(f"{path} is {kind}, expected an IDX file: move it away")
         with path.open("rb") as raw:
             is_gzip = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
             file = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if is_gzip else raw)
             return _read(file, path, sha256)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}: give the folder that has it") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, expected an IDX file: move it away") from None
-    except PermissionError:
-        raise InputError(f"{path} cannot be read: you lack the permission") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, f"its compression is broken: {error}") from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error}): give a folder that has it and may be read"
+        ) from error
 
 
 def write_idx(array: NDArray[np.uint8]) -> bytes:
@@ -72,8 +76,9 @@ def _read(file: IO[bytes], path: Path, sha256: str | None) -> NDArray[np.uint8]:
         raise _damaged(path, "it ends within its header")
     shape = struct.unpack(f">{start[3]}I", dimensions)
     size = math.prod(shape)
-    if size > MAX_BYTES:
-        raise _damaged(path, f"its header speaks of {size:,} bytes")
+    # A dimension of 0 must not hide that the others are absurd: numpy refuses such a shape in its own way.
+    if math.prod(length or 1 for length in shape) > MAX_BYTES:
+        raise _damaged(path, f"its header speaks of {'x'.join(map(str, shape))} values")
     # Read in pieces, so that a header which promises more than there is costs no memory; one byte further than
     # promised, which shows what is too long and has gzip verify its own checksum.
     data = bytearray()

@@ -93,6 +93,10 @@ def _rows(csv_file: Path) -> Iterator[tuple[int, int, str]]:
                 yield rows.line_num, _id(csv_file, rows.line_num, row[0]), row[1]
     except FileNotFoundError:
         raise InputError(f"{csv_file} does not exist; it comes with the competition's archive.") from None
+    except OSError as error:
+        raise InputError(
+            f"{csv_file} cannot be read ({error.strerror}); put the archive's own in its place."
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{csv_file} is no text file of lines id,label ({error}); unpack it again.") from error
 

@@ -48,6 +48,9 @@ class Classifier(LightningModule):
         InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
     """
 
+    # Logged for train, val and test, as train/loss.
+    metric_names: tuple[str, ...] = ("loss", "acc")
+
     def __init__(
         self,
         net: nn.Module,
@@ -74,7 +77,8 @@ class Classifier(LightningModule):
         self.average_flips = False
         self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
         # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
-        self.example_input_array = torch.zeros(1, in_channels, image_size, image_size)
+        self.input_shape = (1, in_channels, image_size, image_size)
+        self.example_input_array = torch.zeros(self.input_shape)
         self._check_net(in_channels, image_size)
 
     def _check_net(self, in_channels: int, image_size: int) -> None:
@@ -137,9 +141,9 @@ class Classifier(LightningModule):
     # Lightning looks at the signature before each step; worked out anew it takes as long as a layer of a small network.
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count one batch towards ``val/loss`` and ``val/acc``."""
-        self._evaluate("val", batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count one batch towards ``val/loss`` and ``val/acc``; gives its logits (n, k) to callbacks."""
+        return self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch towards ``test/loss`` and ``test/acc``."""
@@ -153,10 +157,11 @@ class Classifier(LightningModule):
             probabilities = (probabilities + self(images.flip(3)).float().softmax(dim=1)) / 2
         return probabilities
 
-    def _evaluate(self, stage: str, batch: Batch) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images)
         self.stage_totals(stage).update(F.cross_entropy(logits, labels), logits, labels)
+        return logits
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # The epoch's figures are known with its last batch; publishing them here rather than at the epoch's end

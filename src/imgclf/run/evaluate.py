@@ -2,10 +2,8 @@
 
 from omegaconf import DictConfig
 
-from imgclf.data.module import ImageData
-from imgclf.run.build import built
 from imgclf.run.processes import in_processes, is_first, speak
-from imgclf.run.trained import bare_trainer, trained_model, weights_file
+from imgclf.run.trained import bare_trainer, data_for, trained_model, weights_file
 from imgclf.summary import evaluation_table
 
 
@@ -33,7 +31,7 @@ def evaluate_rank(config: DictConfig, weights: str) -> int:
     """
     speak(None)
     model = trained_model(config)
-    data: ImageData = built(config, "data")
+    data = data_for(model, config)
     trainer = bare_trainer(config)
     trainer.test(model, datamodule=data, verbose=False)
     if is_first():

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,7 +29,7 @@ from imgclf.models.activations import ACTIVATIONS
 from imgclf.models.classifier import Classifier
 from imgclf.run.build import built
 from imgclf.run.processes import speak
-from imgclf.run.trained import trained_model, weights_file
+from imgclf.run.trained import data_for, trained_model, weights_file
 from imgclf.run_folder import write_whole
 from imgclf.schedules.base import Schedule
 
@@ -121,6 +122,7 @@ class Schedules(Figure):
             if value < 1:
                 raise InputError(f"figure.{key} must be at least 1, got {value}")
         panels: dict[str, Panel]
+        _refuse_what_is_not_drawn(own="schedule" in config)
         if "schedule" in config:
             schedule: Schedule = built(config, "schedule")
             name = type(schedule).__name__
@@ -146,6 +148,23 @@ class Schedules(Figure):
 
     def _rates(self, schedule: Schedule, initial_rate: float) -> list[float]:
         return [initial_rate * schedule.curve(update, self.updates) for update in range(self.updates)]
+
+
+def _refuse_what_is_not_drawn(*, own: bool) -> None:
+    """Of one's own schedule the rate is optimizer.lr, of the chapters' those in figure.curves; the other means nothing.
+
+    Args:
+        own: whether ``schedule=CHOICE`` was given.
+    """
+    unused = ("figure.curves", "figure.warmup_updates") if own else ("optimizer",)
+    for override in HydraConfig.get().overrides.task:
+        if override.lstrip("+~").startswith(unused):
+            remedy = (
+                "leave one of the two out; schedule.warmup_updates and optimizer.lr are what it is drawn with"
+                if own
+                else "add schedule=CHOICE to draw one at that rate, or change figure.curves.NAME.lr"
+            )
+            raise InputError(f"{override} changes nothing {'with' if own else 'without'} schedule=CHOICE: {remedy}")
 
 
 @dataclass(frozen=True)
@@ -221,7 +240,7 @@ class Features(Figure):
         model = trained_model(config)
         assert isinstance(model, Classifier)
         net = model.eval().net
-        data: ImageData = built(config, "data")
+        data = data_for(model, config)
         pixels, labels = self._chosen(data)
         inputs = data.to_input(pixels)
         filters = first_filters(net, (inputs.shape[1], inputs.shape[2], inputs.shape[3]))

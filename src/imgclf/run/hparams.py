@@ -1,13 +1,15 @@
 """A run's row on TensorBoard's HParams page."""
 
-import math
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
+from imgclf.errors import InputError
+from imgclf.run.tensorboard import board_tag
 from imgclf.run_folder import RunFolder
 
 SHOWN = ("test/acc", "test/loss", "val/acc", "val/loss", "train/acc", "train/loss", "images_per_second")
@@ -22,6 +24,9 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         Numbers, truth values and texts by column.
+
+    Raises:
+        InputError: the file that keeps the command line's overrides is damaged.
     """
     columns: dict[str, Any] = {
         "model": _class_name(config.model),
@@ -31,13 +36,18 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
         "seed": config.seed,
     }
     file = folder.overrides_file
-    given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
-    for override in given or []:
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is damaged ({error}): restore it, or delete it") from error
+    for override in given if isinstance(given, list) else []:
         key, _, text = str(override).lstrip("+~").partition("=")
         if key.startswith(("hydra", "sweep", "name")) or key in columns:
             continue
         value = OmegaConf.select(config, key)
-        columns[key] = value if isinstance(value, bool | int | float | str) else str(text if value is None else value)
+        if value is None or isinstance(value, DictConfig):
+            value = text  # the choice of a group, rather than all that it brings
+        columns[key] = value if isinstance(value, bool | int | float | str) else str(value)
     return columns
 
 
@@ -45,19 +55,25 @@ def _class_name(node: DictConfig) -> str:
     return str(node.get("_target_", "")).rpartition(".")[2]
 
 
-def begin_row(trainer: Trainer, columns: dict[str, Any]) -> None:
-    """Write the settings, so that the row is there while the run lasts; its results are no numbers yet."""
-    for logger in _loggers(trainer):
-        logger.log_hyperparams(columns, {f"hp/{name}": math.nan for name in SHOWN})
+def write_row(trainer: Trainer, columns: dict[str, Any]) -> None:
+    """Write the settings, and which curves the columns of results are: each shows its curve's last point.
+
+    Lightning's own ``log_hyperparams`` would begin each curve with a point of its own.
+    """
+    # The values of the results say nothing here but that there are such columns.
+    curves = {board_tag(name): 0.0 for name in SHOWN}
+    for summary in hparams(columns, curves):  # type: ignore[no-untyped-call]
+        for logger in _loggers(trainer):
+            logger.experiment._get_file_writer().add_summary(summary)
 
 
-def end_row(trainer: Trainer, metrics: dict[str, Any]) -> None:
-    """Write the results, under tags of their own, so that the curves keep to themselves."""
-    found = {f"hp/{name}": metrics[name] for name in SHOWN if name in metrics}
+def close(trainer: Trainer) -> None:
+    """End the event file of a run that is finished."""
     for logger in _loggers(trainer):
-        logger.log_metrics(found, step=trainer.global_step)
         logger.experiment.close()
 
 
 def _loggers(trainer: Trainer) -> list[TensorBoardLogger]:
+    if not trainer.is_global_zero:
+        return []
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

@@ -10,13 +10,11 @@ from omegaconf import DictConfig
 
 from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.kaggle_cifar10 import KaggleCIFAR10
-from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.images.submission import rows_of, submission
-from imgclf.run.build import built
 from imgclf.run.predict_pictures import predict_pictures
 from imgclf.run.processes import in_processes, is_first, speak
-from imgclf.run.trained import bare_trainer, trained_model, weights_file
+from imgclf.run.trained import bare_trainer, data_for, trained_model, weights_file
 from imgclf.run_folder import RunFolder, write_whole, written_aside
 
 
@@ -52,7 +50,7 @@ def predict_rank(config: DictConfig, parts: str) -> int:
     begin = time.perf_counter()
     model = trained_model(config)
     model.average_flips = config.average_flips
-    data: ImageData = built(config, "data")
+    data = data_for(model, config)
     if not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
     keep = KeepPredictions(data.num_classes)

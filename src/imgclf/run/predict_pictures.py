@@ -22,9 +22,8 @@ from imgclf.figures.canvas import save
 from imgclf.figures.contact_sheet import draw_contact_sheet, shortened
 from imgclf.images.picture_files import Picture, list_pictures, read_picture
 from imgclf.models.classifier import Classifier
-from imgclf.run.build import built
 from imgclf.run.processes import speak
-from imgclf.run.trained import bare_trainer, trained_model
+from imgclf.run.trained import bare_trainer, data_for, trained_model
 from imgclf.run_folder import RunFolder, write_whole
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ def predict_pictures(config: DictConfig) -> int:
     model = trained_model(config)
     assert isinstance(model, Classifier)
     model.average_flips = config.average_flips
-    data: ImageData = built(config, "data")
+    data = data_for(model, config)
     batches = PictureBatches(files, data, config.sheet)
     keep = KeepPredictions(data.num_classes)
     # One process is enough for pictures of which each is decoded on its own.

@@ -1,5 +1,6 @@
 """One training run: what scripts/train.py opens."""
 
+import contextlib
 import logging
 import signal
 import sys
@@ -14,19 +15,29 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 
 from imgclf import ranks, scheduler
 from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.divergence import Diverged, StopOnDivergence
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.config.trust import targets, trusted_config
 from imgclf.data.module import ImageData
-from imgclf.errors import InputError
+from imgclf.errors import BROKEN, USER_ERROR, InputError, is_mendable, tell
 from imgclf.holding import held
 from imgclf.interruption import STOPPING, Interrupted, interruptible
 from imgclf.provenance import now, provenance
-from imgclf.run.build import built, built_group, built_loggers, built_trainer, load_weights, read_checkpoint
+from imgclf.run.agreement import require_same_form, require_sensible_callbacks
+from imgclf.run.build import (
+    built,
+    built_group,
+    built_loggers,
+    built_trainer,
+    load_weights,
+    require_resumable,
+    try_optimizer,
+)
 from imgclf.run.freeze import frozen, resolved, thawed
-from imgclf.run.hparams import begin_row, end_row, settings_of
+from imgclf.run.hparams import close, settings_of, write_row
 from imgclf.run.processes import in_processes, is_first, process_number, speak
 from imgclf.run.record import Record
 from imgclf.run.reruns import verdict
@@ -61,22 +72,46 @@ def train(config: DictConfig) -> int:
             config, resuming = thawed(folder), True
         elif is_first():
             folder.run_file.unlink()  # stopped in the moment between the two
-    how = "resume" if resuming else "start"
     if is_first():
         folder.path.mkdir(parents=True, exist_ok=True)
         with held(folder.path, "a run"):
-            _prepare(folder, config, resuming)
-            code = in_processes(thawed(folder), train_rank, how)
+            code = _begin(folder, config, resuming)
             if code - 128 in (*STOPPING, *scheduler.signals()):
                 _note_stop(folder, code - 128)
             elif not code:
                 code = _compare_with_first(folder)
     else:
-        code = train_rank(config, how)
+        code = train_rank(config, "resume" if resuming else "start")
     if code - 128 in scheduler.signals():
         speak(folder.log_file)
         scheduler.queue_again(code - 128, first=is_first())
     return code
+
+
+def _begin(folder: RunFolder, config: DictConfig, resuming: bool) -> int:
+    """Run it, and leave the folder as it was where the run is refused for what the user can mend, untrained."""
+    before, course = folder.kept(), _course(folder)
+    _prepare(folder, config, resuming)
+    code = BROKEN
+    try:
+        code = in_processes(thawed(folder), train_rank, "resume" if resuming else "start")
+    except Exception as error:
+        code = USER_ERROR if is_mendable(error) else BROKEN
+        raise
+    finally:
+        # A sweep reports on jobs that failed, and runs them again.
+        if code == USER_ERROR and _course(folder) == course and HydraConfig.get().mode != RunMode.MULTIRUN:
+            folder.put_back(before)
+    return code
+
+
+def _course(folder: RunFolder) -> list[tuple[int, int] | None]:
+    """What changes with training."""
+    found = []
+    for file in (folder.table_file, folder.last, folder.best):
+        status = file.stat() if file.exists() else None
+        found.append((status.st_size, status.st_mtime_ns) if status else None)
+    return found
 
 
 def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
@@ -84,6 +119,7 @@ def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
+        _refuse_a_lost_checkpoint(folder)
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         folder.error_file.unlink(missing_ok=True)
     else:
@@ -126,7 +162,7 @@ def train_rank(config: DictConfig, how: str) -> int:
         how: ``start`` or ``resume``.
 
     Returns:
-        The exit code: 0, or 128 + the number of the signal that stopped it.
+        The exit code: 0, 128 + the number of the signal that stopped it, or 2 where the loss is no number any more.
     """
     folder = RunFolder(config.folder)
     speak(folder.log_file)
@@ -147,6 +183,14 @@ def train_rank(config: DictConfig, how: str) -> int:
             print(training_table(metrics, folder.path))
         outcome = {"outcome": "finished"}
         return 0
+    except Diverged as end:
+        # Not failed: the same settings would come to the same end again, and a sweep has a row for it.
+        outcome = {"outcome": "diverged", "error": str(end)}
+        end.metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
+        if not is_first():
+            return USER_ERROR
+        folder.write_metrics(end.metrics)
+        return tell(InputError(f"{end}\nrun folder: {folder.path}"))
     except (Interrupted, KeyboardInterrupt) as stopped:
         # The latter in the last moment, when results are being written and signals do again what Python has them do.
         stop = stopped if isinstance(stopped, Interrupted) else Interrupted(signal.SIGINT)
@@ -158,12 +202,14 @@ def train_rank(config: DictConfig, how: str) -> int:
         return 128 + stop.signum
     except BaseException as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
-        folder.write_error(error, process_number())
+        with contextlib.suppress(OSError):  # such as a full disk, which may be the error itself
+            folder.write_error(error, process_number())
         raise
     finally:
         if is_first():
             seconds = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
-            folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
+            with contextlib.suppress(OSError):
+                folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
 
 
 def fit_and_test(
@@ -179,13 +225,20 @@ def fit_and_test(
 
     Returns:
         What metrics.json holds, but for the seconds.
+
+    Raises:
+        InputError: something in the configuration or the data cannot be used.
+        Diverged: the loss is no number any more.
     """
     last = folder.last if resume and folder.last.exists() else None
-    if last is not None:
-        read_checkpoint(last)  # said in words where it is damaged
     seed_everything(config.seed, verbose=False)
     data: ImageData = built(config, "data")
     model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
+    try_optimizer(config, model)
+    require_same_form(model, data)
+    require_sensible_callbacks(config, model)
+    if last is not None and last.is_file():  # some strategies keep a folder
+        require_resumable(model, last)
     throughput, table = Throughput(), EpochTable(folder.table_file)
     record = Record(folder, data, before or {}, resuming=resume)
     chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
@@ -195,15 +248,34 @@ def fit_and_test(
         config,
         # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
         # they are not for configurations to leave out.
-        callbacks=[StepSeed(config.seed), record, throughput, table, *chosen, stop],
+        callbacks=[StepSeed(config.seed), record, throughput, table, *chosen, StopOnDivergence(), stop],
         logger=built_loggers(config, last),
         default_root_dir=str(folder.path),
         enable_checkpointing=checkpoint is not None,
     )
     _describe(model, data, trainer, folder)
-    begin_row(trainer, settings_of(config, folder))
-    trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    write_row(trainer, settings_of(config, folder))
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+    except Diverged as end:
+        end.metrics = _reached(trainer, table, throughput, checkpoint)
+        close(trainer)
+        raise
     stop.raise_if_stopped()
+    metrics = _reached(trainer, table, throughput, checkpoint)
+    if "best_epoch" in metrics:
+        load_weights(model, folder.best)
+    if config.test and data.has_test_labels:
+        trainer.test(model, datamodule=data, verbose=False)
+        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
+    close(trainer)
+    return metrics
+
+
+def _reached(
+    trainer: Trainer, table: EpochTable, throughput: Throughput, checkpoint: BestAndLast | None
+) -> dict[str, Any]:
+    """The figures of the last epoch, and which epoch was best."""
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
     metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
@@ -211,11 +283,6 @@ def fit_and_test(
         metrics["best_epoch"] = checkpoint.best_epoch
         if checkpoint.best_score is not None:
             metrics[f"best/{checkpoint.monitor}"] = checkpoint.best_score
-        load_weights(model, folder.best)
-    if config.test and data.has_test_labels:
-        trainer.test(model, datamodule=data, verbose=False)
-        metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
-    end_row(trainer, metrics)
     return metrics
 
 
@@ -254,6 +321,15 @@ def _refuse_another_run(folder: RunFolder, config: DictConfig) -> None:
                 f"resume={folder.path} continues the run as it was configured, but {key} was changed: leave that out, "
                 "or start a new run"
             )
+
+
+def _refuse_a_lost_checkpoint(folder: RunFolder) -> None:
+    """Begun anew, the run would overwrite what is left of it."""
+    if folder.best.exists() and not folder.last.exists() and not any(folder.checkpoints.glob(".*.tmp")):
+        raise InputError(
+            f"there is no {folder.last} to continue from, though the run has got to a best epoch: restore it, or start "
+            "a new run"
+        )
 
 
 def _describe(model: LightningModule, data: ImageData, trainer: Trainer, folder: RunFolder) -> None:

@@ -6,7 +6,10 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf.config.trust import trusted_config
+from imgclf.data.module import ImageData
 from imgclf.errors import InputError
+from imgclf.ranks import is_first
+from imgclf.run.agreement import require_same_form, warn_of_other_pixels
 from imgclf.run.build import built, built_group, built_trainer, load_weights
 from imgclf.run.freeze import thawed
 from imgclf.run_folder import RunFolder
@@ -31,9 +34,27 @@ def trained_model(config: DictConfig) -> LightningModule:
     trusted_config(folder, config.trust)
     run = thawed(folder)
     seed_everything(run.seed, verbose=False)
-    model: LightningModule = built(run, "model")
+    try:
+        model: LightningModule = built(run, "model")
+    except InputError as error:
+        raise InputError(
+            f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"
+        ) from error
     load_weights(model, weights_file(config))
     return model
+
+
+def data_for(model: LightningModule, config: DictConfig) -> ImageData:
+    """The images of ``config.data``, the run's own or others, which must be of the form that the network takes.
+
+    Raises:
+        InputError: they are not.
+    """
+    data: ImageData = built(config, "data")
+    require_same_form(model, data)
+    if is_first():
+        warn_of_other_pixels(thawed(RunFolder.existing(config.run)), config)
+    return data
 
 
 def bare_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:

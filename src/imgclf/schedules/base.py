@@ -73,6 +73,15 @@ class Schedule(pl.Callback, ABC):
             )
         return self.decay(update, total_updates)
 
+    @property
+    def total_updates(self) -> int | None:
+        """Number of updates of the run in progress; None where it has no end, and before it starts."""
+        return self._total_updates
+
+    def initial_rate(self, trainer: pl.Trainer) -> float:
+        """The rate that the first parameter group was built with; `curve` is a fraction of it."""
+        return _initial_rate(_groups(trainer)[0])
+
     @abstractmethod
     def decay(self, update: int, total_updates: int | None) -> float:
         """Fraction of the initial rate at `update` >= warmup_updates, counted from the start of the run."""
@@ -128,7 +137,7 @@ class Schedule(pl.Callback, ABC):
         if self.interval == "batch":
             steps = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
             first_update = trainer.global_step - steps.current.completed  # less the steps of this epoch
-        self.epoch_rate = _initial_rate(_groups(trainer)[0]) * self.curve(first_update, self._total_updates)
+        self.epoch_rate = self.initial_rate(trainer) * self.curve(first_update, self._total_updates)
 
     def _is_time_to_log(self, trainer: pl.Trainer, batch_idx: int) -> bool:
         if self.interval == "epoch":

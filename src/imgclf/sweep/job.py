@@ -79,7 +79,7 @@ def _run_and_record(config: DictConfig, task: str) -> dict[str, float] | None:
         elif scheduler.is_submitit() and not sweep.stopped():
             sys.exit(code)  # no result: the sweep waits on, for SLURM may start the job again
         return None
-    if code:
+    if code and not folder.metrics_file.exists():  # else it has come to an end, though its loss is no number
         if folder.read_run().get("outcome") != "failed":
             _record_failure(folder, f"a process of the job ended with exit code {code}")
         # As the sweep was told when it began or went on, not as this point was composed.

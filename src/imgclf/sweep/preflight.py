@@ -10,6 +10,7 @@ from imgclf.errors import InputError
 from imgclf.log import quieten
 from imgclf.run.build import built, built_group
 from imgclf.run.processes import process_count
+from imgclf.run.trainer import require_sensible
 from imgclf.sweep.isolation import isolated
 from imgclf.sweep.points import Point
 
@@ -52,6 +53,7 @@ def _problem(part: str, config: DictConfig) -> str:
                 built(config, part)([torch.nn.Parameter(torch.zeros(1))])
             elif part == "trainer":
                 process_count(config.trainer)
+                require_sensible(config.trainer)
                 built(config, part, callbacks=[], logger=False, enable_checkpointing=False)
             else:
                 built(config, part)

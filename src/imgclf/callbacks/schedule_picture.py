@@ -1,0 +1,25 @@
+"""The schedule's whole curve as a picture."""
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from imgclf.callbacks.board import writers
+from imgclf.callbacks.planned_rate import planned_rates, schedule_of
+from imgclf.figures.canvas import pixels
+from imgclf.figures.schedules import draw_schedules
+
+_POINTS = 600  # about one for each two pixels of the picture
+
+
+class SchedulePicture(Callback):
+    """Draw the rates that the schedule is going to set, when training begins; nothing for a run without an end."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        schedule = schedule_of(trainer)
+        if schedule is None or trainer.global_step > 0:
+            return
+        for writer in writers(trainer):
+            if rates := planned_rates(schedule, trainer, _POINTS):
+                unit = "epoch" if schedule.interval == "epoch" else "optimizer step"
+                panels = {type(schedule).__name__: {"": list(rates.values())}}
+                picture = pixels(draw_schedules(panels, unit, list(rates)))
+                writer.add_image("schedule", picture, trainer.global_step, dataformats="HWC")
