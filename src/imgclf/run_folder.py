@@ -19,6 +19,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -186,8 +187,12 @@ class RunFolder:
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
 
-    def clear_aside(self) -> None:
-        """Remove what a killed process was writing; nobody may be at work in the folder."""
+    def tidy(self) -> None:
+        """Bring to an end what a killed process has left half done; nobody may be at work in the folder."""
+        if (self.checkpoints / ".last.tmp").exists() and self.best.exists() and not self.last.exists():
+            # Killed between the two renamings of the first checkpoint, which best.ckpt and last.ckpt share.
+            with written_aside(self.last) as aside:
+                shutil.copyfile(self.best, aside)
         for place in (self.path, self.config_file.parent, self.checkpoints):
             for file in place.glob(".*.tmp"):
                 file.unlink(missing_ok=True)

@@ -115,14 +115,15 @@ def _course(folder: RunFolder) -> list[tuple[int, int] | None]:
 
 
 def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
-    folder.clear_aside()
     if resuming:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
         _refuse_a_lost_checkpoint(folder)
+        folder.tidy()
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         folder.error_file.unlink(missing_ok=True)
     else:
+        folder.tidy()
         if folder.run_file.exists() and not folder.config_file.exists():
             folder.run_file.unlink()  # a run killed in the moment between the two: nobody else holds the folder
         again = {"rerun_of": str(Path(config.rerun).absolute())} if "rerun" in config else {}
