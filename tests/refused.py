@@ -5,7 +5,7 @@ Starting Python with torch takes seconds and most of a hundred cases would do no
 """
 
 import contextlib
-import copy
+import gc
 import hashlib
 import io
 import os
@@ -96,10 +96,18 @@ def _captured(program: Callable[[], object], argv: list[str], environment: dict[
     return Answer(code, out.getvalue(), err.getvalue())
 
 
+@cache
+def _settle() -> None:
+    """What takes a moment and need be done only once: finding Hydra's plugins, and what garbage collection looks at."""
+    Plugins.instance()
+    gc.collect()
+    gc.freeze()  # each command ends with a collection, which would go through all of torch
+
+
 @contextlib.contextmanager
 def _fresh_hydra() -> Iterator[None]:
-    Plugins.instance()  # finding them takes a moment; once will do
-    state = copy.deepcopy(Singleton.get_state())
+    _settle()
+    state = Singleton.get_state()
     try:
         yield
     finally:

@@ -71,6 +71,8 @@ def _reader_is_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
+NO_MEMORY = "can't allocate memory"  # how torch says so of the processor's
+
 # What a disk or its owner refuses, and what helps.
 _REMEDIES = {
     errno.ENOSPC: "make room, or choose another folder",
@@ -81,12 +83,15 @@ _REMEDIES = {
 
 
 def _of_the_machine(error: BaseException) -> str | None:
-    """What is wrong with a disk or the network, in words; None for all other errors."""
+    """What is wrong with a disk, the memory or the network, in words; None for all other errors."""
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         what = f"{error.filename}: " if error.filename else ""
         return f"{what}{error.strerror}; {_REMEDIES[error.errno]}, and run again"
-    if type(error).__name__ == "DistNetworkError":  # torch's, which need not be loaded to know it
+    first = str(error).strip().partition("\n")[0]
+    # torch's own, which need not be loaded to know them.
+    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and NO_MEMORY in first):
+        return f"out of memory ({first}); choose a smaller data.batch_size, data.resize or network"
+    if type(error).__name__ == "DistNetworkError":
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        first = str(error).strip().partition("\n")[0]
         return f"the processes cannot meet at {place} ({first}); choose another MASTER_PORT, and run again"
     return None

@@ -56,7 +56,7 @@ RANGES = rows(
     ("model.dropout=1", r"model.dropout must lie in \[0, 1\), got 1"),
     ("model.label_smoothing=1", r"model.label_smoothing must lie in \[0, 1\), got 1"),
     ("model.hidden_sizes=[0]", r"model.hidden_sizes must all be at least 1, got \[0\]"),
-    ("model.hidden_sizes=[10000000000]", "model does not fit into memory .*: make it smaller"),
+    ("model.hidden_sizes=[10000000000]", "out of memory .*; choose a smaller data.batch_size, data.resize or network"),
     ("schedule=step schedule.period=0", "schedule.period=0: .*whole number, at least 1"),
     ("schedule=factor schedule.factor=1.5", "schedule.factor=1.5: .*a number above 0 and at most 1"),
     ("schedule.warmup_updates=-1", "schedule.warmup_updates=-1: .*at least 0"),
@@ -71,6 +71,8 @@ RANGES = rows(
     ("seed=4294967296", "seed=4294967296: expected 0 or more, and at most 4294967295"),
     ("callbacks.checkpoint.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs must be at least 1, got 0"),
     ("callbacks=ema callbacks.ema.decay=2", "Invalid decay value 2"),
+    ("callbacks=ema callbacks.ema.update_every_n_steps=0", "callbacks.ema.update_every_n_steps=0: expected 1 or more"),
+    ("callbacks=early_stopping callbacks.early_stopping.patience=-1", "early_stopping.patience=-1: expected 0 or more"),
     ("name=../x", "name=../x: expected a name for logs/runs/NAME"),
     ("name=", "name=: expected a name for logs/runs/NAME"),
 )
@@ -223,6 +225,13 @@ def test_precisions_that_a_processor_has(precision: str, here: Path) -> None:
     assert answer.code == 0, answer.err
     answer = run_here("evaluate.py run=run")
     assert answer.code == 0, answer.err
+
+
+def test_validation_every_other_epoch(here: Path) -> None:
+    answer = run_here(f"train.py {QUICK} trainer.max_epochs=5 trainer.check_val_every_n_epoch=2 hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    best = torch.load(here / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] in (1, 3), "an epoch that was validated"
 
 
 def test_a_traceback_only_when_asked_for(here: Path) -> None:

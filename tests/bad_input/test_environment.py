@@ -13,6 +13,8 @@ import torch
 from conftest import ROOT
 from refused import contents, run_here
 
+from imgclf.errors import tell
+
 QUICK = "logger=none test=false debug=fast model.hidden_sizes=[64]"
 Disk = Callable[[int], Path]
 
@@ -150,6 +152,12 @@ def test_a_port_that_is_taken_is_named(here: Path) -> None:
     assert f"the processes cannot meet at 127.0.0.1:{port} " in done.stderr
     assert "choose another MASTER_PORT" in done.stderr
     assert not (here / "run").exists()
+
+
+def test_too_little_memory_on_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nGPU 0 has ...")) == 2
+    told = "error: out of memory (CUDA out of memory. Tried to allocate 20 GiB.); choose a smaller data.batch_size"
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_ddp_takes_a_port_of_its_own(here: Path) -> None:

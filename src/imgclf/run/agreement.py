@@ -35,20 +35,30 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
             )
 
 
-def require_known_monitors(config: DictConfig, model: LightningModule) -> None:
+# Smallest sensible values of Lightning's callbacks, which take others without a word.
+_AT_LEAST = {"patience": 0, "update_every_n_steps": 1}
+
+
+def require_sensible_callbacks(config: DictConfig, model: LightningModule) -> None:
     """Check that what callbacks watch is going to be measured; they would find out after the first epoch.
 
     Names outside of ``train/``, ``val/`` and ``test/`` are left alone: another callback may bring them.
 
     Raises:
-        InputError: a callback's ``monitor`` is none of the network's metrics, or is of a stage that does not run.
+        InputError: a callback's ``monitor`` is none of the network's metrics, or is of a stage that does not run; or a
+            number is too small.
     """
+    nodes = {name: node for name, node in (config.get("callbacks") or {}).items() if OmegaConf.is_dict(node)}
+    for name, node in nodes.items():
+        for key, least in _AT_LEAST.items():
+            if isinstance(node.get(key), int) and node[key] < least:
+                raise InputError(f"callbacks.{name}.{key}={node[key]}: expected {least} or more")
     if not isinstance(model, Classifier):
         return
     known = [f"{stage}/{name}" for stage in ("train", "val") for name in model.metric_names]
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
-    for name, node in (config.get("callbacks") or {}).items():
-        watched = node.get("monitor") if OmegaConf.is_dict(node) else None
+    for name, node in nodes.items():
+        watched = node.get("monitor")
         if not isinstance(watched, str) or watched.partition("/")[0] not in ("train", "val", "test"):
             continue
         told = f"callbacks.{name}.monitor={watched}"

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import LightningModule, Trainer
 
 from imgclf import scheduler
-from imgclf.errors import InputError
+from imgclf.errors import InputError, is_mendable
 
 
 def built(config: DictConfig, key: str, **arguments: Any) -> Any:
@@ -44,35 +44,29 @@ def built(config: DictConfig, key: str, **arguments: Any) -> Any:
             raise cause from error
         if isinstance(cause, ValueError | TypeError | ImportError | MisconfigurationException):
             raise InputError(f"{key} ({node.get('_target_')}) cannot be built: {cause}") from error
-        if is_out_of_memory(cause):
-            raise InputError(f"{key} does not fit into memory ({_first_line(cause)}): make it smaller") from error
+        if is_mendable(cause):  # such as too little memory
+            raise cause from error
         raise
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a tensor could not be allocated, on a GPU or, where torch has no error of its own for it, elsewhere."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def built_optimizer(config: DictConfig) -> Any:
-    """What makes the optimizer from the parameters; tried on one, so that a wrong value shows before data is read.
+def try_optimizer(config: DictConfig, model: LightningModule) -> None:
+    """Make the optimizer once for nothing, so that a value it refuses shows before data is read.
 
     Raises:
         InputError: the constructor refuses a value.
     """
     make = built(config, "optimizer")
     try:
-        make([torch.nn.Parameter(torch.zeros(1))])
+        make(p for p in model.parameters() if p.requires_grad)
     except InputError:
         raise
     except (ValueError, TypeError) as error:
         target = config.optimizer._target_
         raise InputError(f"optimizer ({target}) cannot be built: {error}. Give another optimizer.KEY=VALUE") from error
-    return make
 
 
 def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
