@@ -24,6 +24,12 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The key that seals run folders lies in a folder of the tests', not in that of whoever runs them."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(scope="session")
 def starter() -> Iterator[Starter]:
     """Runs scripts without their having to import torch first."""

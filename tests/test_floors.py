@@ -9,7 +9,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "imgclf"
 
 # Room or module -> what it may import of this package. Anything may import the leaves.
-LEAVES = {"errors", "run_folder", "sweep_folder", "holding", "interruption", "provenance", "log", "scheduler"}
+LEAVES = {"errors", "run_folder", "sweep_folder", "holding", "interruption", "provenance", "log", "scheduler", "seal"}
 MAY_IMPORT = {
     "images": set(),
     "schedules": set(),
@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "callbacks": {"schedules", "report", "models", "pictures", "figures"},
     "ranks": set(),
     "benchmark": {"images", "data", "models", "run", "figures"},
-    "run": {"images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},
+    "run": {"config", "images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},
     "sweep": {"config", "run", "report", "ranks"},
 }
 KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}

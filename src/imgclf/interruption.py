@@ -10,7 +10,7 @@ from types import FrameType
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 # Within it further signals count as the same one: a terminal and a launcher may both send it.
-_SECONDS_TO_STOP = 2.0
+SECONDS_TO_STOP = 2.0
 _last_raised = 0.0
 
 
@@ -42,7 +42,7 @@ def interruptible(*also: signal.Signals) -> Iterator[None]:
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         global _last_raised
-        if time.monotonic() - _last_raised > _SECONDS_TO_STOP:
+        if time.monotonic() - _last_raised > SECONDS_TO_STOP:
             _last_raised = time.monotonic()
             raise Interrupted(signum)
 

@@ -1,5 +1,6 @@
 """Where a result comes from: command, code, machine, versions."""
 
+import hashlib
 import platform
 import shlex
 import subprocess
@@ -37,7 +38,15 @@ def _git() -> dict[str, Any] | None:
         changed = _output("git", "-C", str(source), "status", "--porcelain").splitlines()
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.strip(), "dirty": bool(changed), "changed": changed[:50]}
+    about = {"commit": commit.strip(), "dirty": bool(changed), "changed": changed[:50]}
+    if changed:
+        try:
+            difference = _output("git", "-C", str(source), "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+        except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+            return about
+        # Whether two runs had the same changes; files that git does not follow are named in `changed` alone.
+        about["diff"] = hashlib.blake2b(difference.encode(), digest_size=8).hexdigest()
+    return about
 
 
 def _output(*command: str) -> str:

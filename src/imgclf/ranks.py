@@ -20,6 +20,7 @@ from types import FrameType
 
 from imgclf import scheduler
 from imgclf.errors import tell
+from imgclf.interruption import STOPPING
 
 GRACE_SECONDS = 10.0
 # In the environment where OMP_NUM_THREADS is not each process's, as the user meant it, but all of a job's together.
@@ -54,7 +55,8 @@ def launch(count: int, function: str, config_file: str, argument: str) -> int:
         argument: handed on.
 
     Returns:
-        The exit code of the first process that failed (128 + signal number where a signal ended it), or 0.
+        128 + the number of the signal that a process stopped on, whatever the others, which then lack their partner,
+        end with; otherwise the exit code of the first that failed (128 + signal number where a signal ended it), or 0.
     """
     environment = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
@@ -67,7 +69,7 @@ def launch(count: int, function: str, config_file: str, argument: str) -> int:
         threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
         environment["OMP_NUM_THREADS"] = str(max(1, threads // count))
     processes: list[subprocess.Popen[bytes]] = []
-    with _forwarding(processes):
+    with _forwarding(processes) as came:
         for rank in range(count):
             processes.append(
                 subprocess.Popen(
@@ -77,6 +79,8 @@ def launch(count: int, function: str, config_file: str, argument: str) -> int:
                     start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on
                 )
             )
+        if came:  # while they were being started, when not all of them could be told
+            _tell(processes, came[0])
         return _wait(processes)
 
 
@@ -88,7 +92,9 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
             _end(running)
             break
         time.sleep(0.05)
-    return failed or next((_exit_code(p) for p in processes if p.returncode), 0)
+    codes = [_exit_code(p) for p in processes if p.returncode]
+    stopped = [code for code in codes if code - 128 in (*STOPPING, *scheduler.signals())]
+    return next((code for code in (*stopped, failed, *codes) if code), 0)
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -107,19 +113,27 @@ def _exit_code(process: subprocess.Popen[bytes]) -> int:
     return 128 - code if code < 0 else code
 
 
+def _tell(processes: list[subprocess.Popen[bytes]], signum: int) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signum)
+
+
 @contextlib.contextmanager
-def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Meanwhile pass signals on; gives the numbers of those that have come."""
+    came: list[int] = []
+
     def forward(signum: int, frame: FrameType | None) -> None:
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signum)
+        came.append(signum)
+        _tell(processes, signum)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python takes signals in the main thread only
+        yield came  # Python takes signals in the main thread only
         return
     previous = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM, *scheduler.signals())}
     try:
-        yield
+        yield came
     finally:
         for signum, handler in previous.items():
             signal.signal(signum, handler)

@@ -5,7 +5,7 @@
     .hydra/config.yaml     the resolved configuration, enough to evaluate, predict, resume
     .hydra/overrides.yaml  what the user gave on the command line
     .hydra/hydra.yaml      Hydra's own settings
-    run.json               command, commit, host, versions, seed, start, end, outcome
+    run.json               command, commit, machine, threads, versions, fingerprints of the data, seed, outcome
     metrics.json           final metrics; present only when the run is finished, or its loss is no number any more
     metrics.csv            a row an epoch
     checkpoints/best.ckpt  by the monitored metric
@@ -19,6 +19,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 import yaml
 
 from imgclf.errors import InputError
+from imgclf.seal import sealed_yaml
 
 
 class RunFolder:
@@ -60,6 +62,11 @@ class RunFolder:
         folder = cls(path)
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
+        if not folder.config_file.is_file() and folder.run_file.is_file():
+            raise InputError(
+                f"{folder.path} is of a run that was stopped before it had begun: start it again with "
+                f"hydra.run.dir={folder.path}"
+            )
         if not folder.config_file.is_file():
             if (folder.path / "sweep.json").exists():
                 raise InputError(
@@ -126,6 +133,20 @@ class RunFolder:
         """
         return self._mapping(self.config_file, yaml.safe_load, yaml.YAMLError)
 
+    def read_overrides(self) -> list[str]:
+        """What the user gave on the command line; empty where there is no such file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not self.overrides_file.exists():
+            return []
+        try:
+            given = yaml.safe_load(self.overrides_file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.overrides_file} is damaged ({error}): restore or remove it") from error
+        return [str(override) for override in given] if isinstance(given, list) else []
+
     def read_run(self) -> dict[str, Any]:
         """Contents of run.json; empty where there is none yet."""
         return self._mapping(self.run_file, json.loads, ValueError) if self.run_file.exists() else {}
@@ -144,8 +165,8 @@ class RunFolder:
         return content
 
     def write_config(self, text: str) -> None:
-        """Keep the resolved configuration, YAML text."""
-        write_whole(self.config_file, text)
+        """Keep the resolved configuration, YAML text, under the user's seal."""
+        write_whole(self.config_file, sealed_yaml(text))
 
     def write_hydra(self, overrides: list[str], settings: str) -> None:
         """Keep what the user gave on the command line, and Hydra's settings, YAML text."""
@@ -165,6 +186,16 @@ class RunFolder:
         """Write metrics.json, the sign that the run is finished. Not-a-number becomes null, as JSON has none."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
+
+    def tidy(self) -> None:
+        """Bring to an end what a killed process has left half done; nobody may be at work in the folder."""
+        if (self.checkpoints / ".last.tmp").exists() and self.best.exists() and not self.last.exists():
+            # Killed between the two renamings of the first checkpoint, which best.ckpt and last.ckpt share.
+            with written_aside(self.last) as aside:
+                shutil.copyfile(self.best, aside)
+        for place in (self.path, self.config_file.parent, self.checkpoints):
+            for file in place.glob(".*.tmp"):
+                file.unlink(missing_ok=True)
 
 
 def making(folder: Path, key: str) -> list[Path]:

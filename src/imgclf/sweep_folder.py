@@ -17,6 +17,7 @@ from typing import Any, Literal
 from imgclf.errors import InputError
 from imgclf.holding import held, is_held
 from imgclf.run_folder import RunFolder, making, write_whole
+from imgclf.seal import is_own, seal
 
 State = Literal["finished", "failed", "interrupted", "running", "not begun"]
 
@@ -47,6 +48,7 @@ class SweepFolder:
         arguments: what the command line said of the configuration, sweeps unexpanded: ``optimizer.lr=0.1,0.2``.
         hydra_arguments: what it said of Hydra: ``hydra/launcher=joblib``.
         is_grid: whether the jobs were all known beforehand; a search draws them one after the other.
+        is_own: whether sweep.json carries this user's seal, or is not there yet.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,6 +59,7 @@ class SweepFolder:
         self.arguments: list[str] = []
         self.hydra_arguments: list[str] = []
         self.is_grid = True
+        self.is_own = True
         if self.file.exists():
             self._read()
 
@@ -79,25 +82,27 @@ class SweepFolder:
     def _read(self) -> None:
         try:
             content = json.loads(self.file.read_text(encoding="utf-8"))
+            self.is_own = is_own(_canonical(content), content.get("seal"))
             self.arguments = [str(a) for a in content["arguments"]]
             self.hydra_arguments = [str(a) for a in content["hydra_arguments"]]
             self.is_grid = bool(content["is_grid"])
             self.jobs = [Job(str(j["folder"]), str(j["key"]), tuple(map(str, j["overrides"]))) for j in content["jobs"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.file} is damaged ({error}): restore it, or start a new sweep") from error
         for job in self.jobs:
             if Path(job.folder).is_absolute() or ".." in Path(job.folder).parts:
                 raise InputError(f"{self.file} names a folder outside of the sweep, {job.folder}: restore it")
 
     def write(self) -> None:
-        """Keep sweep.json."""
+        """Keep sweep.json, under the user's seal unless it came from elsewhere, which it then always did."""
         jobs = [asdict(job) for job in self.jobs]
-        content = {
+        content: dict[str, Any] = {
             "arguments": self.arguments,
             "hydra_arguments": self.hydra_arguments,
             "is_grid": self.is_grid,
             "jobs": jobs,
         }
+        content["seal"] = seal(_canonical(content)) if self.is_own else None
         write_whole(self.file, json.dumps(content, indent=2) + "\n")
 
     def by_key(self, key: str) -> Job | None:
@@ -168,3 +173,8 @@ class SweepFolder:
         with held(self.path, "a sweep"):
             self.stop_file.unlink(missing_ok=True)
             yield
+
+
+def _canonical(content: dict[str, Any]) -> str:
+    """What of sweep.json is sealed."""
+    return json.dumps({name: value for name, value in content.items() if name != "seal"}, sort_keys=True)

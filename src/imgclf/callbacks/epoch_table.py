@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from imgclf.callbacks.checkpoints import validates_now
 from imgclf.errors import InputError
 from imgclf.run_folder import write_whole
 from imgclf.schedules.callback import Schedule
@@ -62,7 +63,10 @@ class EpochTable(Callback):
             "step": trainer.global_step,
             "lr": learning_rate(trainer),
         }
-        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        found = sorted(trainer.callback_metrics.items())
+        if not validates_now(trainer):  # what stands there is an earlier epoch's
+            found = [(name, value) for name, value in found if not name.startswith("val/")]
+        row |= {name: float(value) for name, value in found}
         row["seconds"] = round(time.perf_counter() - self._epoch_start, 3)
         self.rows.append(row)
         if trainer.is_global_zero:

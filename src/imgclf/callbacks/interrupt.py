@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and the batch system's signals: finish the step, save, and stop."""
 
 import signal
+import time
 from collections.abc import Collection
 from types import FrameType
 from typing import Any
@@ -8,15 +9,15 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.checkpoints import BestAndLast
-from imgclf.interruption import STOPPING, Interrupted
+from imgclf.callbacks.checkpoints import BestAndLast, can_resume_after
+from imgclf.interruption import SECONDS_TO_STOP, STOPPING, Interrupted
 
 
 class StopOnSignal(Callback):
     """On SIGINT or SIGTERM let the step in progress end, save ``last.ckpt``, and raise :class:`Interrupted`.
 
     A signal can arrive in the middle of an optimizer's update; a checkpoint written there would hold weights of
-    neither step. A second Ctrl-C does not wait. All processes stop at the same step.
+    neither step. A second Ctrl-C, some seconds later, does not wait. All processes stop at the same step.
 
     Args:
         checkpoint: what saves; None where the run keeps no checkpoints.
@@ -27,6 +28,7 @@ class StopOnSignal(Callback):
         self.checkpoint = checkpoint
         self.also = also
         self.signum = 0
+        self._noted = 0.0
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -34,24 +36,29 @@ class StopOnSignal(Callback):
         self._previous = {s: signal.signal(s, self._note) for s in (*STOPPING, *self.also)}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum == signal.SIGINT == signum:
-            raise KeyboardInterrupt
+        first = self.signum == 0
+        if not first and signum == signal.SIGINT == self.signum and time.monotonic() - self._noted > SECONDS_TO_STOP:
+            raise Interrupted(signum)
         self.signum = signum
+        if first:
+            self._noted = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Gradients that wait for more batches are in no checkpoint: stop after an update. And after its last batch the
-        # epoch is carried through to its end, validation included.
-        is_update = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if is_update and not trainer.is_last_batch and self._agreed(trainer):
+        if can_resume_after(trainer, batch_idx) and self._agreed(trainer):
             if self.checkpoint is not None:
                 self.checkpoint.save(trainer)
             raise Interrupted(self.signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._agreed(trainer):
-            trainer.should_stop = True  # BestAndLast, which comes next, saves because of it
+        if not self._agreed(trainer):
+            return
+        if self.checkpoint is None:
+            trainer.should_stop = True
+        else:
+            # Left to what comes after early stopping, and can tell its stop, which is for good, from this one.
+            self.checkpoint.is_last_save = True
 
     def _agreed(self, trainer: Trainer) -> bool:
         if trainer.world_size == 1:
@@ -59,6 +66,8 @@ class StopOnSignal(Callback):
         # A signal reaches the processes one after the other; all stop now, and for the same one.
         noted = torch.tensor(self.signum, device=trainer.strategy.root_device)
         agreed = int(trainer.strategy.reduce(noted, reduce_op="max"))
+        if agreed and not self.signum:
+            self._noted = time.monotonic()  # this process's own may be about to come
         if agreed:
             self.signum = agreed
         # And where they agree on none, one that came during the exchange stays noted, for the next.

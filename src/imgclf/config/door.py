@@ -6,6 +6,8 @@ Only Hydra is imported here. A typo, a wrong type or a missing folder is answere
 import contextlib
 import importlib
 import os
+import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ from imgclf.config import resolvers
 from imgclf.config.annotations import show
 from imgclf.config.check import check
 from imgclf.config.suggest import explain
+from imgclf.config.trust import trust_of, trusted_config
 from imgclf.errors import InputError, Refused, tell
 from imgclf.run_folder import RunFolder, making
 from imgclf.sweep_folder import SweepFolder
@@ -88,6 +91,8 @@ def open_door(config_name: str, task: str, config_dir: Path) -> None:
         if explanation and isinstance(raised, Refused) and raised.where:
             explanation += f"\n{raised.where}"
         sys.exit(tell(error, explanation))
+    except KeyboardInterrupt:  # before anything had begun that would have to be told of
+        sys.exit(128 + signal.SIGINT)
     finally:
         for folder in reversed(_made):
             with contextlib.suppress(OSError):
@@ -173,6 +178,8 @@ def check_all(config: DictConfig) -> None:
     name = Path(config.get("name", "x"))
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise InputError(f"name={name if name.parts else ''}: expected a name for logs/runs/NAME, such as name=mine")
+    if "trust" in config and not OmegaConf.is_list(config.trust):
+        raise InputError(f"trust={config.trust}: expected a list, trust=[{config.trust}]")
     check(config, SUPPLIED)
 
 
@@ -191,22 +198,30 @@ def _what_help_needs(config_name: str, config_dir: Path) -> list[str]:
 
 
 def _offer_run_folder(config_name: str, arguments: list[str]) -> tuple[str, list[str]]:
-    """Where ``run=FOLDER`` or ``resume=FOLDER`` is given, let the configuration that it keeps be composed like a file.
+    """Where a run folder is given, let the configuration that it keeps be composed like a file.
+
+    That is ``resume=FOLDER`` or ``rerun=FOLDER`` for training, ``run=FOLDER`` elsewhere.
 
     Returns:
         The name of the configuration to start from, and arguments to add to the command line.
     """
     given = dict(a.lstrip("+").split("=", 1) for a in arguments if "=" in a)
-    key = "resume" if config_name == "train" else "run"
-    if key not in given:
+    keys = [key for key in (("resume", "rerun") if config_name == "train" else ("run",)) if key in given]
+    if not keys:
         return config_name, []
-    folder = RunFolder.existing(given[key].strip("'\""))
-    frozen = folder.read_config()
+    if len(keys) > 1:
+        raise InputError(
+            "resume=FOLDER goes on with a run, rerun=FOLDER does it again from its start: give one of them"
+        )
+    folder = RunFolder.existing(given[keys[0]].strip("'\""))
+    frozen = trusted_config(folder, trust_of(arguments))
     _require_parts(folder, frozen)
     store = ConfigStore.instance()
-    if key == "resume":
+    if keys == ["rerun"]:
+        _require_it_can_be_done_again(folder, arguments)
+    if config_name == "train":
         store.store(group="frozen", name="run", node=frozen, package="_global_")
-        return "resume", []
+        return keys[0], []
     for group in ("data", "trainer", "callbacks"):
         store.store(group=group, name="run", node=frozen.get(group) or {})
     # Images of another data set, too, are split and drawn by the run's seed.
@@ -219,6 +234,21 @@ def _require_parts(folder: RunFolder, frozen: dict[str, Any]) -> None:
         raise InputError(
             f"{folder.config_file} lacks {', '.join(lacking)}: it is damaged, or of another version of this program. "
             "Restore it, or train again"
+        )
+
+
+def _require_it_can_be_done_again(folder: RunFolder, arguments: list[str]) -> None:
+    """``rerun`` compares with a finished run, and changes nothing about it."""
+    changes = [a for a in arguments if ("=" in a or a.startswith("~")) and not a.startswith("-")]
+    changes = [a for a in changes if not a.startswith(("rerun=", "trust=", "hydra.run.dir="))]
+    if changes or {"-m", "--multirun"} & set(arguments):
+        raise InputError(
+            f"rerun={folder.path} does the run again as it was, so {' '.join(changes) or '--multirun'} cannot be given "
+            "with it, only hydra.run.dir=FOLDER; for a changed run give its command, which run.json has, and the change"
+        )
+    if folder.read_metrics() is None:
+        raise InputError(
+            f"{folder.path} is not finished, so there is nothing to compare with: continue it with resume={folder.path}"
         )
 
 
@@ -238,6 +268,16 @@ def _of_the_sweep(arguments: list[str]) -> list[str]:
     folder = SweepFolder.existing(path)
     added = [f"hydra.sweep.dir={given['sweep.resume']}"]
     if all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given):
+        _require_own(folder)
         added += [a for a in folder.hydra_arguments if a.partition("=")[0] not in given]
         added += [] if folder.is_grid else [a for a in folder.arguments if a.partition("=")[0] not in given]
     return added
+
+
+def _require_own(folder: SweepFolder) -> None:
+    """Arguments taken from a file can start programs, by a launcher's settings or a class of someone's choice."""
+    if not folder.is_own:
+        raise InputError(
+            f"{folder.file} is not one of your own sweeps', and its arguments could run anything here. If you have "
+            f"read them and want them, give them yourself: {shlex.join([*folder.hydra_arguments, *folder.arguments])}"
+        )

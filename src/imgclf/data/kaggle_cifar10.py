@@ -38,6 +38,7 @@ class KaggleCIFAR10(ImageData):
         self.stored_size = stored_size
         self.decode_workers = decode_workers
         self._decoded: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
+        self._caches: dict[str, str] = {}
 
     def prepare_data(self) -> None:
         """Check the folder, and decode what the stage needs unless it has been."""
@@ -67,8 +68,14 @@ class KaggleCIFAR10(ImageData):
     def split(self, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return split_by_class(labels, self.val_fraction, np.random.default_rng(self.seed))
 
+    def fingerprint(self, part: str, images: ImageArray) -> dict[str, Any]:
+        """As for all data, and ``files``: the cache's own, over every file's name, size and time of change."""
+        files = self._caches["train" if part == "train" else "test"]
+        return super().fingerprint(part, images) | {"files": files[:16]}
+
     def _images(self, part: str) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         if part not in self._decoded:
             cached = cached_images(self.dir / part, self.cache_dir, size=self.stored_size, workers=self.decode_workers)
             self._decoded[part] = cached.ids, cached.images
+            self._caches[part] = cached.fingerprint
         return self._decoded[part]

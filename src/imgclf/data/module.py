@@ -16,6 +16,7 @@ from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, PlainBatches, TrainBatches, TrainLoader
+from imgclf.data.fingerprint import fingerprint
 from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
 from imgclf.images.augment import Augmentation, NoAugmentation
@@ -125,6 +126,9 @@ class ImageData(LightningDataModule):
         self.val_set: ImageArray
         self.test_set: ImageArray
         self.unlabelled_set: ImageArray
+        self.fingerprints: dict[str, dict[str, Any]] | None = (
+            None  # a mapping asks for those of what is read from now on
+        )
         self._read: set[str] = set()
         self._generator = torch.Generator()
 
@@ -144,6 +148,10 @@ class ImageData(LightningDataModule):
         """Positions of the training and of the validation images among all, for labels int64 (n,)."""
         return stratified_split(labels, self.val_fraction, self.seed)
 
+    def fingerprint(self, part: str, images: ImageArray) -> dict[str, Any]:
+        """What run.json says of the images of ``train``, ``test`` or ``unlabelled``, stored form."""
+        return fingerprint(images)
+
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once."""
         part = {"test": "test", "predict": "unlabelled"}.get(stage, "train")
@@ -151,6 +159,8 @@ class ImageData(LightningDataModule):
             return
         images: ImageArray = getattr(self, f"read_{part}")()
         self._check(images)
+        if self.fingerprints is not None:
+            self.fingerprints[part] = self.fingerprint(part, images)
         if part == "train":
             train, val = self.split(images.labels.numpy())
             everything = images if self.fit_on == "train_valid" else images.part(train)

@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -29,6 +31,7 @@ CHANNELS = 3
 _NAME = re.compile(r"([1-9][0-9]{0,17})\.png")
 _CHUNK = 250  # images a task: large enough to hide its overhead, small enough for an even end
 _IMAGES_WORTH_A_PROCESS = 500  # some 30 ms of decoding, more than a process takes to start
+_LOOK_SECONDS = 1.0  # how often a further process looks whether the first is still there
 _QUEUED_TASKS = 2  # waiting for each further process: enough that none is idle, few enough that all end together
 _SHOWN = 10  # bad files named in an error; the search stops at the first task that reaches it
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -117,7 +120,8 @@ def _in_processes(tasks: Iterator[_Task], processes: int) -> Iterator[_Result]:
     # as decoding 5,000 images. The child touches Pillow and files only, none of the locks that threads of
     # this process may hold.
     start = "fork" if sys.platform == "linux" else "spawn"
-    pool = ProcessPoolExecutor(processes - 1, mp_context=multiprocessing.get_context(start))
+    context = multiprocessing.get_context(start)
+    pool = ProcessPoolExecutor(processes - 1, context, initializer=_end_with, initargs=(os.getpid(),))
     waiting: set[Future[_Result]] = set()
     try:
         while True:
@@ -139,6 +143,17 @@ def _in_processes(tasks: Iterator[_Task], processes: int) -> Iterator[_Result]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """In a further process: end when the one that started it is gone, killed perhaps, instead of waiting for tasks."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _decode_chunk(folder: Path, ids: NDArray[np.int64], target: Path, offset: int, size: int) -> _Result:

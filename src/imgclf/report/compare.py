@@ -13,7 +13,7 @@ from imgclf.report.text import cut, pad, plain_metric, printable, show, width
 from imgclf.run_folder import RunFolder
 
 # When and how a run went, rather than what it was.
-_OF_THE_COURSE = ("start", "end", "seconds", "outcome", "error", "resumed", "seed")
+_OF_THE_COURSE = ("start", "end", "seconds", "outcome", "error", "resumed", "seed", "rerun_of", "reproduced")
 _KEY_COLUMNS = 40
 _IDENTICAL = "identical"
 

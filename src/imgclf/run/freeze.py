@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from imgclf.run_folder import RunFolder
 
 # What a run is asked to do, or is part of; not what it is.
-_OF_THE_COMMAND = ("resume", "sweep")
+_OF_THE_COMMAND = ("resume", "rerun", "trust", "sweep")
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

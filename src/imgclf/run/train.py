@@ -2,10 +2,12 @@
 
 import contextlib
 import logging
+import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -18,10 +20,11 @@ from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
+from imgclf.config.trust import targets, trusted_config
 from imgclf.data.module import ImageData
 from imgclf.errors import BROKEN, USER_ERROR, InputError, is_mendable, tell
 from imgclf.holding import held
-from imgclf.interruption import Interrupted, interruptible
+from imgclf.interruption import STOPPING, Interrupted, interruptible
 from imgclf.provenance import now, provenance
 from imgclf.run.agreement import require_same_form, require_sensible_callbacks
 from imgclf.run.build import (
@@ -33,9 +36,11 @@ from imgclf.run.build import (
     require_resumable,
     try_optimizer,
 )
-from imgclf.run.freeze import frozen, thawed
+from imgclf.run.freeze import frozen, resolved, thawed
 from imgclf.run.hparams import close, settings_of, write_row
 from imgclf.run.processes import in_processes, is_first, process_number, speak
+from imgclf.run.record import Record
+from imgclf.run.reruns import verdict
 from imgclf.run_folder import RunFolder
 from imgclf.summary import training_table
 
@@ -44,6 +49,8 @@ log = logging.getLogger(__name__)
 
 def train(config: DictConfig) -> int:
     """Start a run in ``config.folder``, or continue the one that ``config.resume`` names.
+
+    With ``config.rerun`` it is that run done again, and compared with it at the end.
 
     Args:
         config: composed and checked.
@@ -61,6 +68,7 @@ def train(config: DictConfig) -> int:
         if folder.read_metrics() is not None:
             return 0  # the job had done its work, and lost its machine only afterwards
         if folder.config_file.exists():
+            trusted_config(folder, set(targets(resolved(config))))
             config, resuming = thawed(folder), True
         elif is_first():
             folder.run_file.unlink()  # stopped in the moment between the two
@@ -68,6 +76,10 @@ def train(config: DictConfig) -> int:
         folder.path.mkdir(parents=True, exist_ok=True)
         with held(folder.path, "a run"):
             code = _begin(folder, config, resuming)
+            if code - 128 in (*STOPPING, *scheduler.signals()):
+                _note_stop(folder, code - 128)
+            elif not code:
+                code = _compare_with_first(folder)
     else:
         code = train_rank(config, "resume" if resuming else "start")
     if code - 128 in scheduler.signals():
@@ -107,13 +119,40 @@ def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
         _refuse_a_finished_run(folder, config)
         _refuse_another_run(folder, config)
         _refuse_a_lost_checkpoint(folder)
+        folder.tidy()
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         folder.error_file.unlink(missing_ok=True)
     else:
-        folder.claim(**scheduler.identity())
+        folder.tidy()
+        if folder.run_file.exists() and not folder.config_file.exists():
+            folder.run_file.unlink()  # a run killed in the moment between the two: nobody else holds the folder
+        again = {"rerun_of": str(Path(config.rerun).absolute())} if "rerun" in config else {}
+        folder.claim(**scheduler.identity(), **again)
         hydra_config = HydraConfig.instance().cfg
-        folder.write_hydra(list(HydraConfig.get().overrides.task), OmegaConf.to_yaml(hydra_config))
+        given = RunFolder(config.rerun).read_overrides() if again else list(HydraConfig.get().overrides.task)
+        folder.write_hydra(given, OmegaConf.to_yaml(hydra_config))
     folder.write_config(frozen(config))
+
+
+def _note_stop(folder: RunFolder, signum: int) -> None:
+    """Have run.json say so where a signal came to one of several processes alone, or before the first could."""
+    if folder.metrics_file.exists() or folder.read_run().get("outcome") == "interrupted":
+        return
+    why = str(Interrupted(signum))
+    folder.write_run(outcome="interrupted", error=why, end=now())
+    folder.error_file.unlink(missing_ok=True)  # of the others, which had lost their partner
+    print(f"{why}; continue with: uv run scripts/train.py resume={folder.path}", file=sys.stderr)
+
+
+def _compare_with_first(folder: RunFolder) -> int:
+    """Where the finished run is one done again, say what came of it; the exit code is 1 for other numbers."""
+    first = folder.read_run().get("rerun_of")
+    if first is None:
+        return 0
+    same, text = verdict(RunFolder.existing(first), folder)
+    folder.write_run(reproduced=same)
+    print(f"\n{text}")
+    return 0 if same else 1
 
 
 def train_rank(config: DictConfig, how: str) -> int:
@@ -136,7 +175,9 @@ def train_rank(config: DictConfig, how: str) -> int:
     outcome = {"outcome": "failed"}
     try:
         with interruptible(*scheduler.signals()):
-            metrics = fit_and_test(config, folder, resume=how == "resume")
+            first = earlier.get("rerun_of")
+            before = earlier if how == "resume" else RunFolder(first).read_run() if first else {}
+            metrics = fit_and_test(config, folder, resume=how == "resume", before=before)
         metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
         if is_first():
             folder.write_metrics(metrics)
@@ -151,7 +192,12 @@ def train_rank(config: DictConfig, how: str) -> int:
             return USER_ERROR
         folder.write_metrics(end.metrics)
         return tell(InputError(f"{end}\nrun folder: {folder.path}"))
-    except Interrupted as stop:
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        # The latter in the last moment, when results are being written and signals do again what Python has them do.
+        stop = stopped if isinstance(stopped, Interrupted) else Interrupted(signal.SIGINT)
+        if folder.metrics_file.exists():
+            outcome = {"outcome": "finished"}
+            return 128 + stop.signum
         outcome = {"outcome": "interrupted", "error": str(stop)}
         log.warning(f"{stop}; continue with: uv run scripts/train.py resume={folder.path}")
         return 128 + stop.signum
@@ -167,13 +213,16 @@ def train_rank(config: DictConfig, how: str) -> int:
                 folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
 
 
-def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict[str, Any]:
+def fit_and_test(
+    config: DictConfig, folder: RunFolder, *, resume: bool, before: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Train, then test the best epoch.
 
     Args:
         config: of a whole run, resolved.
         folder: where its files go.
         resume: continue from ``checkpoints/last.ckpt``; a run that was stopped before its first starts anew.
+        before: contents of run.json that this run should match: its own of the start, or that of the run done again.
 
     Returns:
         What metrics.json holds, but for the seconds.
@@ -192,6 +241,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
     if last is not None and last.is_file():  # some strategies keep a folder
         require_resumable(model, last)
     throughput, table = Throughput(), EpochTable(folder.table_file)
+    record = Record(folder, data, before or {}, resuming=resume)
     chosen: list[Callback] = [built(config, "schedule"), *built_group(config, "callbacks")]
     checkpoint = next((c for c in chosen if isinstance(c, BestAndLast)), None)
     stop = StopOnSignal(checkpoint, scheduler.signals())
@@ -199,7 +249,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         config,
         # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
         # they are not for configurations to leave out.
-        callbacks=[StepSeed(config.seed), throughput, table, *chosen, StopOnDivergence(), stop],
+        callbacks=[StepSeed(config.seed), record, throughput, table, *chosen, StopOnDivergence(), stop],
         logger=built_loggers(config, last),
         default_root_dir=str(folder.path),
         enable_checkpointing=checkpoint is not None,
@@ -212,12 +262,6 @@ def fit_and_test(config: DictConfig, folder: RunFolder, *, resume: bool) -> dict
         end.metrics = _reached(trainer, table, throughput, checkpoint)
         close(trainer)
         raise
-    if is_first():
-        folder.write_run(
-            train_images=len(data.train_set),
-            precision=str(trainer.precision),
-            channels_last=getattr(model, "memory_format", None) is torch.channels_last,
-        )
     stop.raise_if_stopped()
     metrics = _reached(trainer, table, throughput, checkpoint)
     if "best_epoch" in metrics:
@@ -245,7 +289,11 @@ def _reached(
 
 def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
     metrics = folder.read_metrics()
-    if metrics is not None and metrics.get("epochs", 0) >= config.trainer.max_epochs >= 0:
+    if metrics is None:
+        return
+    # Fewer epochs than it was to have: early stopping has ended it.
+    as_before = config.trainer.max_epochs == thawed(folder).trainer.max_epochs
+    if as_before or metrics.get("epochs", 0) >= config.trainer.max_epochs >= 0:
         raise InputError(
             f"{folder.path} is finished after {metrics['epochs']} epochs, nothing is left to resume; "
             "to train it further add trainer.max_epochs=MORE"

@@ -5,6 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
+from imgclf.config.trust import trusted_config
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.ranks import is_first
@@ -30,6 +31,7 @@ def weights_file(config: DictConfig) -> Path:
 def trained_model(config: DictConfig) -> LightningModule:
     """The network as the run configured it, with the weights of the chosen checkpoint."""
     folder = RunFolder.existing(config.run)
+    trusted_config(folder, config.trust)
     run = thawed(folder)
     seed_everything(run.seed, verbose=False)
     try:

@@ -1,0 +1,147 @@
+"""When checkpoints are written, and what they remember."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.epoch_table import EpochTable
+from imgclf.callbacks.interrupt import StopOnSignal
+from imgclf.errors import InputError
+
+BATCHES = 6
+
+
+class Net(pl.LightningModule):
+    """Four features to two classes; the validation score of each epoch is given."""
+
+    def __init__(self, scores: list[float]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(4, 2)
+        self.scores = scores
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
+
+    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+        self.log("val/acc", self.scores[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+Fit = Callable[..., pl.Trainer]
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Fit:
+    """Train for as many epochs as there are scores: ``fit(BestAndLast(...), [0.1, 0.2])``."""
+
+    def train(checkpoint: BestAndLast, scores: list[float], *more: Any, resume: bool = False, **settings: Any) -> Any:
+        data = TensorDataset(torch.arange(48.0).view(12, 4) / 48, torch.arange(12) % 2)
+        trainer = pl.Trainer(
+            **{"max_epochs": len(scores)} | settings,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=tmp_path,
+            callbacks=[checkpoint, *more, StopOnSignal(checkpoint)],
+        )
+        last = tmp_path / "checkpoints" / "last.ckpt" if resume else None
+        trainer.fit(Net(scores), DataLoader(data, 2), DataLoader(data, 12), ckpt_path=last, weights_only=True)
+        return trainer
+
+    return train
+
+
+def checkpoint(**settings: Any) -> BestAndLast:
+    return BestAndLast(**{"monitor": "val/acc", "mode": "max", "every_n_epochs": 1} | settings)
+
+
+class Watched(BestAndLast):
+    """Notes after how many steps it saves."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"monitor": "val/acc", "mode": "max", "every_n_epochs": 100} | settings)
+        self.steps: list[int] = []
+
+    def save(self, trainer: pl.Trainer, *, best: bool = False) -> None:
+        super().save(trainer, best=best)
+        self.steps.append(trainer.global_step)
+
+
+FALLING = [0.9, 0.8, 0.7]  # the first epoch is the best, the last is the end; in between nothing asks for a checkpoint
+
+
+@pytest.mark.parametrize(
+    ("settings", "trainer", "steps"),
+    [
+        ({}, {}, [6, 18]),
+        ({"every_n_epochs": 2}, {}, [6, 12, 18]),
+        ({"every_n_steps": 4}, {}, [4, 6, 8, 12, 16, 18]),  # 12 is the end of an epoch
+        ({"every_n_steps": 5}, {}, [5, 6, 10, 15, 18]),
+        ({"every_minutes": 1e-9}, {}, list(range(1, 19))),
+        ({"every_minutes": 1000.0}, {}, [6, 18]),
+        # Steps of two batches, so that none is saved with gradients that wait: three to an epoch.
+        ({"every_n_steps": 1}, {"accumulate_grad_batches": 2}, list(range(1, 10))),
+        ({"every_minutes": 1e-9}, {"accumulate_grad_batches": 4}, list(range(1, 7))),
+    ],
+)
+def test_when_the_last_checkpoint_is_written(
+    fit: Fit, settings: dict[str, Any], trainer: dict[str, Any], steps: list[int]
+) -> None:
+    watched = Watched(**settings)
+    fit(watched, FALLING, **trainer)
+    assert watched.steps == steps
+
+
+def test_a_checkpoint_within_an_epoch_is_not_taken_for_the_best(fit: Fit, tmp_path: Path) -> None:
+    fit(checkpoint(every_n_steps=1), [0.5, 0.4])
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["global_step"] == BATCHES
+
+
+def test_an_epoch_without_validation_is_never_the_best_and_has_no_score_in_the_table(fit: Fit, tmp_path: Path) -> None:
+    table = EpochTable(tmp_path / "metrics.csv")
+    kept = checkpoint()
+    fit(kept, [0.0, 0.5, 0.0, 0.7], table, check_val_every_n_epoch=2)
+    assert (kept.best_epoch, kept.best_score) == (3, pytest.approx(0.7))
+    assert ["val/acc" in row for row in table.rows] == [False, True, False, True]
+
+
+def test_what_a_killed_process_left_is_not_written_through(fit: Fit, tmp_path: Path) -> None:
+    fit(checkpoint(), [0.9])
+    folder = tmp_path / "checkpoints"
+    (folder / ".last.tmp").hardlink_to(folder / "best.ckpt")  # killed in the moment between the two renamings
+    fit(checkpoint(), [0.9, 0.1], resume=True)
+    assert torch.load(folder / "best.ckpt", weights_only=True)["global_step"] == BATCHES
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2 * BATCHES
+
+
+def early_stopping() -> pl.callbacks.EarlyStopping:
+    return pl.callbacks.EarlyStopping("val/acc", mode="max", patience=1)
+
+
+def test_a_run_that_early_stopping_has_ended_is_over_when_it_is_resumed(fit: Fit) -> None:
+    scores = [0.9, 0.8, 0.7, 0.6]
+    first = fit(checkpoint(), scores, early_stopping())
+    assert first.current_epoch == 2
+    again = fit(checkpoint(), scores, early_stopping(), resume=True)
+    assert (again.current_epoch, again.global_step) == (first.current_epoch, first.global_step)
+    further = fit(checkpoint(), scores, early_stopping(), resume=True, max_epochs=5)
+    assert further.current_epoch == 3, "asked for more, it goes on until it is stopped again"
+
+
+@pytest.mark.parametrize("settings", [{"every_n_steps": 0}, {"every_minutes": 0.0}, {"every_n_epochs": 0}])
+def test_nonsense_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"callbacks\.checkpoint\.{next(iter(settings))} must be"):
+        checkpoint(**settings)

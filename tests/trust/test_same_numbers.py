@@ -1,0 +1,82 @@
+"""The same seed gives the same numbers, however many processes share the work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from conftest import Door
+from run_files import metrics, weights
+
+from imgclf.callbacks.step_seed import StepSeed
+from imgclf.data.fashion_mnist import FashionMNISTMini
+from imgclf.images.augment import PadCropFlip
+from imgclf.models.mlp import MLP
+
+
+def trained(tmp_path: Path, num_workers: int) -> dict[str, torch.Tensor]:
+    """Weights after two epochs with dropout and augmentation."""
+    options: dict[str, Any] = {"in_channels": 1, "num_classes": 10, "resize": 28, "mean": [0.3], "std": [0.4]}
+    data = FashionMNISTMini(
+        batch_size=500,
+        eval_batch_size=1000,
+        val_fraction=0.1,
+        seed=0,
+        num_workers=num_workers,
+        augment="shift",
+        augmentations={"shift": PadCropFlip(pad_pixels=2, flip_probability=0.5, mode="reflect")},
+        **options,
+    )
+    torch.manual_seed(0)
+    net = MLP(
+        in_channels=1,
+        image_size=28,
+        num_classes=10,
+        hidden_sizes=[16],
+        dropout=0.5,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9),
+    )
+    trainer = pl.Trainer(
+        max_epochs=2,
+        limit_train_batches=5,
+        limit_val_batches=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=tmp_path,
+        callbacks=[StepSeed(0)],
+    )
+    torch.manual_seed(num_workers)  # whatever went before
+    trainer.fit(net, datamodule=data)
+    return net.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_workers_that_gather_batches_change_nothing(tmp_path: Path) -> None:
+    alone, helped = trained(tmp_path, 0), trained(tmp_path, 2)
+    assert all(torch.equal(alone[name], helped[name]) for name in alone)
+
+
+def test_two_processes_with_half_the_batch_each_follow_one_and_count_every_image_once(
+    door: Door, tmp_path: Path
+) -> None:
+    # In float32: bfloat16 rounds the two halves of a batch otherwise than the whole. A third of 10,000 images for
+    # validation: 333 of each class, an odd number in all, and batches of it that divide neither it nor the test's.
+    settings = ("trainer.precision=32-true", "trainer.max_epochs=3", "data.batch_size=500", "data.val_fraction=0.3333")
+    settings = (*settings, "data.eval_batch_size=370", "data.augment=none", "optimizer.momentum=0.9", "logger=none")
+    door("train.py", *settings, "hydra.run.dir=one")
+    door("train.py", *settings, "trainer=ddp_cpu", "trainer.precision=32-true", "hydra.run.dir=two")
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    for name in ("val/loss", "test/loss", "train/loss"):
+        assert two[name] == pytest.approx(one[name], rel=1e-4), name
+    for name, count in (("val/acc", 3330), ("test/acc", 2000)):
+        assert two[name] * count == pytest.approx(round(two[name] * count), abs=1e-3), f"{name} is a share of {count}"
+        assert two[name] == pytest.approx(one[name], abs=3 / count), name
+    a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, value in a.items():
+        assert torch.allclose(value, b[name], rtol=1e-3, atol=1e-5), name
