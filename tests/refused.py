@@ -4,6 +4,7 @@ Starting Python with torch takes seconds and most of a hundred cases would do no
 ``__main__`` and with a command line, and what they leave in the process is put back.
 """
 
+import atexit
 import contextlib
 import gc
 import hashlib
@@ -102,6 +103,7 @@ def _settle() -> None:
     Plugins.instance()
     gc.collect()
     gc.freeze()  # each command ends with a collection, which would go through all of torch
+    atexit.register(gc.unfreeze)
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def test_a_disk_that_becomes_full_takes_no_checkpoint_away(here: Path, disk: Dis
 
 
 def test_a_disk_too_small_for_a_checkpoint(here: Path, disk: Disk) -> None:
-    run = disk(300) / "run"
+    run = disk(150) / "run"
     told = refused(f"train.py {QUICK} hydra.run.dir={run}")
     assert f"{run}/checkpoints/last.ckpt cannot be written (No space left on device): make room, then go on" in told
     assert not list((run / "checkpoints").iterdir())
