@@ -96,7 +96,7 @@ def test_a_run_has_its_curves_pictures_and_texts(logs: Path, tmp_path: Path) -> 
         assert count(page, VERMILLION) > 50  # captions of mistakes, the slope of the activation function
 
         browser.open(f"{url}#text&tagFilter=.")
-        browser.wait_for("uv run scripts/train.py trainer.max_epochs=3", "pytorch-lightning", "hidden_sizes:")
+        browser.wait_for("uv run scripts/train.py", "trainer.max_epochs=3", "pytorch-lightning", "hidden_sizes:")
 
         browser.open(f"{url}#graphs")
         browser.wait_for("Main Graph", "Sequential")
@@ -116,7 +116,9 @@ def test_a_sweep_is_rows_columns_and_overlaid_curves(logs: Path, tmp_path: Path)
         browser.wait_for("accuracy/val", "loss/val", *values)
         colours = run_colours(browser)
         assert len(set(colours)) == 2
-        found = charts(browser, pixels(browser, tmp_path / "curves.png"))
-        assert len(found) == 2
-        for chart in found:
-            assert all(count(chart, colour) > 40 for colour in colours), "a curve is missing"
+
+        def has_curves() -> bool:
+            found = charts(browser, pixels(browser, tmp_path / "curves.png"))
+            return len(found) == 2 and all(count(chart, colour) > 40 for chart in found for colour in colours)
+
+        browser.wait_until(has_curves, "two curves in each of two charts")
