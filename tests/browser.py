@@ -105,7 +105,7 @@ class Browser:
         """What the page says."""
         return str(self.run(f"document.body ? {_TEXT} : ''"))
 
-    def wait_for(self, *texts: str, seconds: float = 60) -> str:
+    def wait_for(self, *texts: str, seconds: float = 200) -> str:
         """The page's text once it has all of these, white space aside; fails where that takes too long."""
 
         def is_there() -> bool:
@@ -114,7 +114,7 @@ class Browser:
 
         return self.wait_until(is_there, f"{texts}", seconds)
 
-    def wait_until(self, condition: Any, what: str, seconds: float = 60) -> str:
+    def wait_until(self, condition: Any, what: str, seconds: float = 200) -> str:
         """The page's text once ``condition()`` is true."""
         deadline = time.monotonic() + seconds
         while not condition():

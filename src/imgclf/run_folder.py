@@ -62,7 +62,7 @@ class RunFolder:
         folder = cls(path)
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
-        if not folder.config_file.is_file() and folder.run_file.is_file():
+        if folder._was_stopped_at_its_start():
             raise InputError(
                 f"{folder.path} is of a run that was stopped before it had begun: start it again with "
                 f"hydra.run.dir={folder.path}"
@@ -77,6 +77,11 @@ class RunFolder:
                 "Give the folder that training named at its end, such as logs/runs/NAME/DATE_TIME"
             )
         return folder
+
+    def _was_stopped_at_its_start(self) -> bool:
+        """Whether a run has taken the folder, and then been killed before it could say what it was to be."""
+        later = (self.config_file, self.table_file, self.metrics_file, self.checkpoints)
+        return self.run_file.is_file() and not any(file.exists() for file in later)
 
     def claim(self, **entries: Any) -> None:
         """Take the folder for a new run, exactly once even if two processes try at the same moment.

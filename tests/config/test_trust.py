@@ -122,6 +122,11 @@ def test_the_message_names_key_target_and_remedy(foreign: Any) -> None:
     assert re.search(r"model\.net\._target_=mine\.nets\.Net: .* add 'trust=\[mine\.nets\.\]'", str(refused.value))
 
 
+def test_a_class_that_this_version_lacks_is_told_of(foreign: Any) -> None:
+    with pytest.raises(InputError, match=r"model\._target_=imgclf\.models\.mlp\.Gone: .*another version"):
+        foreign({"model": {"_target_": "imgclf.models.mlp.Gone"}})
+
+
 @pytest.mark.parametrize(
     "config",
     [

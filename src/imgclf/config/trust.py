@@ -154,6 +154,8 @@ def _builds_a_network(found: Found) -> bool:
 def _refusal(path: str, target: object) -> str:
     if not isinstance(target, str) or not re.fullmatch(r"[\w.]+", target):
         return f"{path}={target!r}: this is no name of a class. Restore the file"
+    if target.startswith("imgclf.") and lookup_dotted(target, {}) is None:
+        return f"{path}={target}: there is none here. Is it of another version of this program? Use that one"
     module = target.rpartition(".")[0]
     entry = f"{module}." if module else target
     return (
