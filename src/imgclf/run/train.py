@@ -289,7 +289,7 @@ def _reached(
 
 def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
     metrics = folder.read_metrics()
-    if metrics is None:
+    if metrics is None or folder.read_run().get("outcome") == "diverged":
         return
     # Fewer epochs than it was to have: early stopping has ended it.
     as_before = config.trainer.max_epochs == thawed(folder).trainer.max_epochs
