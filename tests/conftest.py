@@ -49,8 +49,8 @@ def door(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
         }
         environment |= env
         command = [str(ROOT / "scripts" / script), *arguments]
-        # Launchers start processes that import the main module again, and threads are counted when torch is imported.
-        if environment["OMP_NUM_THREADS"] == "1" and not any(a.startswith("hydra/") for a in arguments):
+        # Launchers start processes that import the main module again, and some variables Python reads when it starts.
+        if not env and environment["OMP_NUM_THREADS"] == "1" and not any(a.startswith("hydra/") for a in arguments):
             with tempfile.TemporaryDirectory() as out:
                 starter = request.getfixturevalue("starter")
                 done = starter.run(command, tmp_path, environment, Path(out), seconds=300)

@@ -42,6 +42,12 @@ def is_own_yaml(text: str) -> bool:
     return bool(found) and is_own(content, own.removesuffix("\n"))
 
 
+def unsealed(text: str) -> str:
+    """Such a text without its seal."""
+    content, found, _ = text.rpartition(_LINE)
+    return content if found else text
+
+
 def _mac(key: bytes, content: str) -> str:
     return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
 

@@ -131,7 +131,7 @@ def test_an_augmented_run_is_resumed_to_the_same_weights(trained: Path, door: Do
 
 def test_a_run_on_other_data_and_missing_data_are_told_apart(door: Door, tmp_path: Path) -> None:
     door("train.py", "debug=fast", "hydra.run.dir=run")
-    assert "has no images to predict" in door("predict.py", "run=run", expect=2).stderr
+    assert "has no unlabelled images" in door("predict.py", "run=run", expect=2).stderr
     done = door("train.py", "data=kaggle_cifar10", "model=mlp", expect=2)
     assert "https://www.kaggle.com/c/cifar-10" in done.stderr
     assert "kaggle competitions download -c cifar-10" in done.stderr

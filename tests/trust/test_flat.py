@@ -33,7 +33,7 @@ def assert_flat(found: list[dict[str, int]], settled: int, allowed_bytes: int) -
     print(f"\n{len(found)} readings: {found[0]}, {begin} at {settled}, {end} at the end")
     assert end["bytes"] - begin["bytes"] < allowed_bytes, found
     for what in ("files", "threads", "children"):
-        assert end[what] <= begin[what], (what, found)
+        assert end[what] <= begin[what] + 2, (what, found)  # one or two come late; what leaks grows with the readings
 
 
 def test_a_long_run_is_flat(door: Door, tmp_path: Path) -> None:
