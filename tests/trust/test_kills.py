@@ -34,8 +34,8 @@ COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.deter
 class Case:
     """A run, and where kills may hit it.
 
-    arguments: of scripts/train.py. processes: of the run. kills: at least. regions: what is written meanwhile. first: what
-    is not left to chance about the first kill.
+    arguments: of scripts/train.py. processes: of the run. kills: at least. regions: what is written meanwhile. first:
+    what is not left to chance about the first kill.
     """
 
     arguments: Sequence[str]
