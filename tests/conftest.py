@@ -15,7 +15,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 
+# Rooms whose files start many runs come first, so that no core waits for one long file at the end.
+LONG_ROOMS = ("engines", "trust", "scripts", "sweep", "bad_input", "fuzz", "test_readme.py")
+
 Door = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        return LONG_ROOMS.index(room) if room in LONG_ROOMS else len(LONG_ROOMS)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,10 @@ MAY_IMPORT = {
     "callbacks": {"schedules", "report", "models", "pictures", "figures"},
     "ranks": set(),
     "benchmark": {"images", "data", "models", "run", "figures"},
-    "run": {"config", "images", "data", "models", "schedules", "callbacks", "report", "figures", "summary", "ranks"},
+    "run": {
+        *("config", "images", "data", "models", "schedules", "callbacks", "report", "figures", "pictures"),
+        *("summary", "ranks"),
+    },
     "sweep": {"config", "run", "report", "ranks"},
 }
 KNOW_HYDRA = {"run", "config", "sweep", "ranks", "benchmark"}

@@ -80,6 +80,7 @@ RANGES = rows(
 COMBINATIONS = rows(
     ("data.batch_size=100000", "data.batch_size=100000 is more than the 9000 training images .*choose at most 9000"),
     ("data.num_classes=5", "data.num_classes=5, but there is a label 9: give data.num_classes=10 or more"),
+    ("data.num_classes=12", "data.num_classes=12, but the data set names 10 classes: give data.num_classes=10"),
     ("data.in_channels=2", "data.in_channels=2, but the images have 1 channel.*or 3 to have the grey channel repeated"),
     ("data.mean=[0.1,0.2,0.3]", "must have one finite entry a channel"),
     ("data.mean=[0.1,0.2,0.3] data.std=[1,1,1]", "have 3 entries, the images 1 channel.*give one each"),

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from board_files import Board
 from numpy.typing import NDArray
+from quiet import QUIET
 from torch import Tensor, nn
 
 from imgclf.data.batches import ImageArray
@@ -75,15 +76,8 @@ def fit(tmp_path: Path) -> Fit:
         **settings: Any,
     ) -> Board:
         board = TensorBoardLogger(save_dir=str(tmp_path), name="", version="")
-        plain = {"max_epochs": 1, "logger": board, "log_every_n_steps": 1, "num_sanity_val_steps": 0}
-        quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-        trainer = Trainer(
-            accelerator="cpu",
-            precision="32-true",
-            callbacks=[Constant(), *callbacks],
-            default_root_dir=str(tmp_path),
-            **(plain | quiet | settings),
-        )
+        own = {"max_epochs": 1, "logger": board, "log_every_n_steps": 1, "default_root_dir": str(tmp_path)}
+        trainer = Trainer(precision="32-true", callbacks=[Constant(), *callbacks], **(QUIET | own | settings))
         model = kind(
             net or Reader(data.num_classes),
             in_channels=1,

@@ -7,6 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import Door
+from quiet import quiet_trainer
 from run_files import table
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -45,17 +46,8 @@ def fit(start_epoch: int, tmp_path: Path, max_epochs: int = 4) -> Net:
     generator = torch.Generator().manual_seed(1)
     data = TensorDataset(torch.randn(24, 10, generator=generator), torch.arange(24) % 3)
     net = Net()
-    trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tmp_path,
-        callbacks=[StochasticWeightAveraging(start_epoch)],
-    )
+    averaging = StochasticWeightAveraging(start_epoch)
+    trainer = quiet_trainer(max_epochs=max_epochs, default_root_dir=tmp_path, callbacks=[averaging])
     trainer.fit(net, DataLoader(data, batch_size=8), DataLoader(data, batch_size=24))
     return net
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from quiet import quiet_trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -46,16 +47,9 @@ def fit(tmp_path: Path) -> Fit:
 
     def train(checkpoint: BestAndLast, scores: list[float], *more: Any, resume: bool = False, **settings: Any) -> Any:
         data = TensorDataset(torch.arange(48.0).view(12, 4) / 48, torch.arange(12) % 2)
-        trainer = pl.Trainer(
-            **{"max_epochs": len(scores)} | settings,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=tmp_path,
-            callbacks=[checkpoint, *more, StopOnSignal(checkpoint)],
-        )
+        callbacks = [checkpoint, *more, StopOnSignal(checkpoint)]
+        own = {"max_epochs": len(scores), "enable_checkpointing": True, "default_root_dir": tmp_path}
+        trainer = quiet_trainer(**own | settings, callbacks=callbacks)
         last = tmp_path / "checkpoints" / "last.ckpt" if resume else None
         trainer.fit(Net(scores), DataLoader(data, 2), DataLoader(data, 12), ckpt_path=last, weights_only=True)
         return trainer

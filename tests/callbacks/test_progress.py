@@ -9,6 +9,8 @@ import sys
 import termios
 from pathlib import Path
 
+from conftest import Door
+
 
 def in_a_terminal(command: list[str], folder: Path, columns: int = 100) -> str:
     """What a terminal of that width receives from a command."""
@@ -42,3 +44,9 @@ def test_a_terminal_shows_one_live_line_with_loss_accuracy_and_rate(tmp_path: Pa
     assert all(len(bar) <= 100 for bar in bars)
     lasting = re.findall(r"epoch \d/2  loss .*?val acc .*?images/s", shown)
     assert len(lasting) == 2, "one line stays for each epoch"
+
+
+def test_a_line_shows_no_validation_of_an_earlier_epoch(door: Door) -> None:
+    said = door("train.py", "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "test=false").stderr
+    epochs = [line for line in said.splitlines() if line.startswith("epoch ")]
+    assert ["val acc" in line for line in epochs] == [False, True, False]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
+from quiet import quiet_trainer
 from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier
@@ -73,7 +73,7 @@ def reopened(tmp_path: Path) -> Callable[[Classifier], dict[str, Any]]:
     """Save a model, open it again with nothing but the file, compare outputs; the file's hyperparameters."""
 
     def hyperparameters(model: Classifier) -> dict[str, Any]:
-        trainer = pl.Trainer(logger=False, enable_checkpointing=False, max_epochs=0, accelerator="cpu")
+        trainer = quiet_trainer(max_epochs=0)
         trainer.strategy.connect(model)
         trainer.save_checkpoint(tmp_path / "net.ckpt")
         again = type(model).load_from_checkpoint(tmp_path / "net.ckpt", weights_only=True)

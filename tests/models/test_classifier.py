@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quiet import quiet_trainer
 from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy
@@ -158,15 +158,7 @@ def test_the_memory_format_follows_network_and_precision(
     model.net[0].register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
     )
-    trainer = pl.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        precision=precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=1, precision=precision)
     batches = [(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 0, 1]))]
     trainer.fit(model, DataLoader(batches, batch_size=None))
     assert seen == [expected]
@@ -179,7 +171,7 @@ def test_compiling_translates_the_network_once_and_leaves_its_names_alone() -> N
         nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), in_channels=1, image_size=2, num_classes=2, compile=True
     )
     names = list(model.state_dict())
-    model.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    model.trainer = quiet_trainer()
     model.setup("fit")
     compiled = model.net._compiled_call_impl
     assert compiled is not None

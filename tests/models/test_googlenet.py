@@ -20,9 +20,9 @@ def googlenet(**changes: Any) -> GoogLeNet:
     return GoogLeNet(**{"in_channels": 1, "image_size": 16, "num_classes": 2} | changes)
 
 
-def block(in_channels: int = 5, widths: Widths = SMALL, **switches: bool) -> Inception:
+def block(in_channels: int = 5, widths: Widths = SMALL, scale: float = 1.0, **switches: bool) -> Inception:
     torch.manual_seed(0)
-    return Inception(in_channels, widths, **PLAIN | switches)
+    return Inception(in_channels, widths, **PLAIN | switches, residual_scale=scale)
 
 
 def test_the_chapters_network_has_its_shapes_and_parameters(
@@ -115,6 +115,33 @@ def test_a_residual_block_of_zero_weights_passes_its_input_through_the_relu() ->
     torch.testing.assert_close(widened(x), F.relu(widened.shortcut(x)))
 
 
+def test_the_paths_of_a_residual_block_are_scaled_and_its_input_is_not() -> None:
+    x = torch.rand(2, 10, 6, 6) + 1
+    full, fifth = (block(in_channels=10, residual=True, scale=scale) for scale in (1.0, 0.2))
+    paths = torch.cat([path(x) for path in (full.path1, full.path2, full.path3, full.path4)], dim=1)
+    torch.testing.assert_close(full(x), F.relu(x + paths))
+    torch.testing.assert_close(fifth(x), F.relu(x + paths / 5))
+
+
+def test_with_all_switches_the_first_steps_do_not_blow_up() -> None:
+    torch.manual_seed(0)
+    model = googlenet(**dict.fromkeys(SWITCHES, True), image_size=64, num_classes=10)
+    images, labels = torch.rand(32, 1, 64, 64), torch.arange(32) % 10
+    optimizer, losses = torch.optim.SGD(model.parameters(), 0.1), []
+    for _ in range(6):
+        losses.append(F.cross_entropy(model(images), labels))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert max(loss.item() for loss in losses) < 6, losses  # 42 where the paths are added in full
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.2, 1.5])
+def test_a_scale_out_of_its_range_is_refused(scale: float) -> None:
+    with pytest.raises(InputError, match=rf"model.residual_scale must lie in \(0, 1\], got {scale}"):
+        googlenet(residual_scale=scale)
+
+
 def test_only_blocks_that_change_the_number_of_channels_convolve_their_shortcut() -> None:
     shortcuts = [m.shortcut for m in googlenet(residual=True).modules() if isinstance(m, Inception)]
     # 192 -> 256 -> 480; 480 -> 512 -> 512 -> 512 -> 528 -> 832; 832 -> 832 -> 1024
@@ -172,6 +199,7 @@ def test_a_checkpoint_opens_with_nothing_else_at_hand(reopened: Callable[..., di
         "batch_norm": True,
         "factorised": True,
         "residual": True,
+        "residual_scale": 0.2,
         "init": "xavier",
         "label_smoothing": 0.0,
         "channels_last": "auto",

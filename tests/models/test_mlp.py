@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quiet import quiet_trainer
 from torch import nn
 
 from imgclf.errors import InputError
@@ -94,10 +95,9 @@ def test_nonsense_is_refused_with_key_and_value(change: dict[str, Any], message:
 
 
 def test_a_checkpoint_opens_with_nothing_else_at_hand_and_without_pickled_objects(tmp_path: Path) -> None:
-    import pytorch_lightning as pl
 
     net = mlp(activation="tanh", label_smoothing=0.1, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
-    trainer = pl.Trainer(logger=False, enable_checkpointing=False, max_epochs=0, accelerator="cpu")
+    trainer = quiet_trainer(max_epochs=0)
     trainer.strategy.connect(net)
     trainer.save_checkpoint(tmp_path / "net.ckpt")
     assert torch.load(tmp_path / "net.ckpt", weights_only=True)["hyper_parameters"] == {

@@ -6,23 +6,22 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from quiet import QUIET
 from torch.utils.data import DataLoader
 
 from imgclf.run import trainer as module
 from imgclf.run.trainer import NoProfiler, Trainer, device_type, multiplies_bfloat16
 
-QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-
 
 @pytest.mark.parametrize(("able", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_auto_follows_the_device(able: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "multiplies_bfloat16", lambda device: able)
-    assert Trainer(accelerator="cpu", **QUIET).precision == precision
+    assert Trainer(**QUIET).precision == precision
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
 def test_what_is_asked_for_is_taken(precision: Any) -> None:
-    assert Trainer(precision=precision, accelerator="cpu", **QUIET).precision == precision
+    assert Trainer(precision=precision, **QUIET).precision == precision
 
 
 def test_a_processor_is_believed_to_multiply_bfloat16_where_it_says_so() -> None:
@@ -69,12 +68,9 @@ class Net(pl.LightningModule):
 def fit(callback: pl.Callback, tmp_path: Path, **settings: Any) -> Trainer:
     trainer = Trainer(
         max_epochs=2,
-        accelerator="cpu",
         callbacks=[callback],
-        enable_model_summary=False,
         default_root_dir=str(tmp_path),
-        **QUIET,
-        **settings,
+        **(QUIET | settings),
     )
     trainer.fit(Net(), DataLoader(torch.ones(3, 2)))
     return trainer

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from quiet import quiet_trainer
 from torch.utils.data import DataLoader
 
 from imgclf.schedules.callback import Schedule
@@ -98,16 +99,7 @@ def fit(tmp_path: Path) -> Callable[..., Fitted]:
     ) -> Fitted:
         net = net or TinyNet({"weight": 0.1, "bias": 0.02})
         recorder = Recorder()
-        defaults: dict[str, Any] = {
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "num_sanity_val_steps": 0,
-            "default_root_dir": tmp_path,
-        }
-        trainer = pl.Trainer(callbacks=[*callbacks, recorder], **(defaults | settings))
+        trainer = quiet_trainer(callbacks=[*callbacks, recorder], **({"default_root_dir": tmp_path} | settings))
         if loader is None:
             loader = DataLoader(torch.zeros(BATCHES, 3), batch_size=1)
         trainer.fit(net, loader, loader if validate else None, ckpt_path=ckpt_path)

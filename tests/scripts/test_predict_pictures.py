@@ -67,7 +67,7 @@ def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
         assert max(shares, key=lambda name: shares[name]) == row["class"]
         assert float(row["probability"]) == max(shares.values())
     sheet = np.asarray(Image.open(run / "predicted" / "my pictures.png").convert("RGB"))
-    assert sheet.shape[1] == 1200
+    assert sheet.shape[1] > 6 * 160, "six pictures side by side"
     assert 0.05 < (sheet.max(axis=2) < 128).mean() < 0.9
 
     # A second folder of another name leaves the first one's answers alone; a large coloured photograph of the same

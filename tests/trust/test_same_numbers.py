@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from conftest import Door
+from quiet import quiet_trainer
 from run_files import metrics, weights
 
 from imgclf.callbacks.step_seed import StepSeed
@@ -37,16 +37,10 @@ def trained(tmp_path: Path, num_workers: int) -> dict[str, torch.Tensor]:
         dropout=0.5,
         optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9),
     )
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
         max_epochs=2,
         limit_train_batches=5,
         limit_val_batches=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
         use_distributed_sampler=False,
         default_root_dir=tmp_path,
         callbacks=[StepSeed(0)],

@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
+from imgclf.callbacks.checkpoints import validates_now
 from imgclf.callbacks.epoch_table import learning_rate
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
@@ -98,7 +99,7 @@ class Progress(ProgressBar):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         parts = [f"epoch {_position(trainer)}"]
         for name, label in _COLUMNS.items():
-            if name in metrics:
+            if name in metrics and (validates_now(trainer) or not name.startswith("val/")):  # else an earlier epoch's
                 parts.append(f"{label} {metrics[name]:.4f}")
         parts.append(f"lr {learning_rate(trainer):.3g}")
         if "images_per_second" in metrics:

@@ -2,7 +2,6 @@
 
 import shlex
 
-import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.board import writers
@@ -29,8 +28,7 @@ def texts(folder: RunFolder) -> dict[str, str]:
     """Markdown by name, of what the folder has: ``command``, ``provenance``, ``configuration``."""
     found = {}
     if folder.overrides_file.is_file():
-        overrides = yaml.safe_load(folder.overrides_file.read_text(encoding="utf-8")) or []
-        words = ["uv run scripts/train.py", *(shlex.quote(str(override)) for override in overrides)]
+        words = ["uv run scripts/train.py", *map(shlex.quote, folder.read_overrides())]
         line = " ".join(words)
         found["command"] = _block(line if len(line) <= _LONGEST_LINE else " \\\n    ".join(words))
     run = folder.read_run()

@@ -195,6 +195,12 @@ class ImageData(LightningDataModule):
                 f"data.num_classes={self.num_classes}, but there is a label {largest}: "
                 f"give data.num_classes={largest + 1} or more"
             )
+        names = getattr(self, "class_names", None)  # a data set of a user's own may have none
+        if names is not None and len(names) != self.num_classes:
+            raise InputError(
+                f"data.num_classes={self.num_classes}, but the data set names {len(names)} classes: "
+                f"give data.num_classes={len(names)}"
+            )
 
     def train_dataloader(self) -> TrainLoader:
         rank, world_size = self._place()

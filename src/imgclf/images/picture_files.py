@@ -19,8 +19,8 @@ _DEEP_GREY = {"I": 65535, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "F": 1}
 class Picture:
     """One file's picture.
 
-    pixels: uint8 (c, s, s), the middle square of it. thumbnail: uint8 (h, w, 3), the whole of it, small. size: width
-    and height in the file. was_colour: whether it has more than shades of grey to it.
+    pixels: uint8 (c, s, s), the middle square of it. thumbnail: uint8 (160, 160, 3), the whole of it, with white
+    around. size: width and height in the file. was_colour: whether it has more than shades of grey to it.
     """
 
     file: Path
@@ -73,8 +73,7 @@ def read_picture(file: Path, channels: int) -> Picture:
     square = colour.crop((left, top, left + side, top + side))
     pixels = np.asarray(square.convert("L") if channels == 1 else square)
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    small = colour.copy()
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    small = ImageOps.pad(colour, (_THUMBNAIL, _THUMBNAIL), color=(255, 255, 255))
     return Picture(file, np.ascontiguousarray(pixels), np.asarray(small), colour.size, was_colour)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
 from imgclf.models.initialisation import Init, initialise
 
@@ -53,13 +54,23 @@ class Inception(nn.Module):
         factorised: the 5x5 convolution becomes two of 3x3, the 3x3 of the second path 1x3 and then 3x1, with (BN
             and) ReLU between them (Szegedy et al. 2016, sections 3.1 and 3.2). What lies between has as many
             channels as came in; widening first would save next to nothing at these widths.
-        residual: ReLU(joined paths + input) in place of ReLU(joined paths), so that a block whose paths give zero
-            leaves its input alone (after Szegedy et al. 2017). Where the number of channels differs, the *input*
+        residual: ReLU(scale x joined paths + input) in place of ReLU(joined paths), so that a block whose paths give
+            zero leaves its input alone (after Szegedy et al. 2017). Where the number of channels differs, the *input*
             goes through a 1x1 convolution without bias or BN, as in a residual network; the paper instead gives
-            the joined paths a last 1x1 convolution of the input's width, and scales them down.
+            the joined paths a last 1x1 convolution of the input's width.
+        residual_scale: the scale; means nothing without ``residual``.
     """
 
-    def __init__(self, in_channels: int, widths: Widths, *, batch_norm: bool, factorised: bool, residual: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        widths: Widths,
+        *,
+        batch_norm: bool,
+        factorised: bool,
+        residual: bool,
+        residual_scale: float,
+    ) -> None:
         super().__init__()
         one = (1, 1)
         middle = [(1, 3), (3, 1)] if factorised else [(3, 3)]
@@ -75,11 +86,12 @@ class Inception(nn.Module):
         if residual:
             same = in_channels == widths.total
             self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, widths.total, 1, bias=False)
+        self.residual_scale = residual_scale
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         joined = torch.cat([self.path1(x), self.path2(x), self.path3(x), self.path4(x)], dim=1)
-        return self.relu(joined if self.shortcut is None else joined + self.shortcut(x))
+        return self.relu(joined if self.shortcut is None else self.residual_scale * joined + self.shortcut(x))
 
 
 class GoogLeNet(Classifier):
@@ -105,6 +117,9 @@ class GoogLeNet(Classifier):
         batch_norm: BN after every convolution except on shortcuts; 5,984,810 parameters in the case above.
         factorised: smaller convolutions inside the Inception blocks; 4,194,554 parameters.
         residual: Inception blocks add their input; 7,956,922 parameters.
+        residual_scale: what the paths are multiplied by before that, in (0, 1]. Nine blocks that add in full make
+            outputs, and with them gradients, grow so much that training is lost with its first steps at a rate of 0.1;
+            Szegedy et al. 2017, section 3.3, found 0.1 to 0.3 to be stable.
         init: ``xavier`` (uniform, Glorot & Bengio 2010; biases zero) or ``default`` (torch's own).
         training: ``label_smoothing`` and ``optimizer`` of :class:`Classifier`.
 
@@ -122,9 +137,12 @@ class GoogLeNet(Classifier):
         batch_norm: bool = False,
         factorised: bool = False,
         residual: bool = False,
+        residual_scale: float = 0.2,
         init: Init = "xavier",
         **training: Any,
     ) -> None:
+        if not 0 < residual_scale <= 1:
+            raise InputError(f"model.residual_scale must lie in (0, 1], got {residual_scale}")
         stem1 = _convolutions(in_channels, [(64, (7, 7))], batch_norm, stride=2)
         stem2 = _convolutions(64, [(64, (1, 1)), (192, (3, 3))], batch_norm)
         net = nn.Sequential()
@@ -134,9 +152,15 @@ class GoogLeNet(Classifier):
         for name, blocks in STAGES.items():
             stage = nn.Sequential()
             for widths in blocks:
-                stage.append(
-                    Inception(channels, widths, batch_norm=batch_norm, factorised=factorised, residual=residual)
+                block = Inception(
+                    channels,
+                    widths,
+                    batch_norm=batch_norm,
+                    factorised=factorised,
+                    residual=residual,
+                    residual_scale=residual_scale,
                 )
+                stage.append(block)
                 channels = widths.total
             stage.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if name == "b5" else [_halving()])
             net.add_module(name, stage)

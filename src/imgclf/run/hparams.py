@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from imgclf.errors import InputError
 from imgclf.run.tensorboard import board_tag
 from imgclf.run_folder import RunFolder
 
@@ -35,13 +33,8 @@ def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
         "optimizer.lr": config.optimizer.lr,
         "seed": config.seed,
     }
-    file = folder.overrides_file
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is damaged ({error}): restore it, or delete it") from error
-    for override in given if isinstance(given, list) else []:
-        key, _, text = str(override).lstrip("+~").partition("=")
+    for override in folder.read_overrides():
+        key, _, text = override.lstrip("+~").partition("=")
         if key.startswith(("hydra", "sweep", "name")) or key in columns:
             continue
         value = OmegaConf.select(config, key)

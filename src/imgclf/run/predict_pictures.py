@@ -13,21 +13,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor
 
 from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
-from imgclf.figures.canvas import save
-from imgclf.figures.contact_sheet import draw_contact_sheet, shortened
 from imgclf.images.picture_files import Picture, list_pictures, read_picture
 from imgclf.models.classifier import Classifier
+from imgclf.pictures.grid import captioned
+from imgclf.pictures.lettering import FAINT, INK
+from imgclf.report.text import cut, pad
 from imgclf.run.processes import speak
 from imgclf.run.trained import bare_trainer, data_for, trained_model
-from imgclf.run_folder import RunFolder, write_whole
+from imgclf.run_folder import RunFolder, write_whole, written_aside
 
 log = logging.getLogger(__name__)
 
+_COLUMNS = 6  # pictures side by side
 _LONGEST_NAME = 34  # characters of a file's name in the table, which then fits 80 columns
 
 
@@ -67,10 +70,14 @@ def predict_pictures(config: DictConfig) -> int:
     target = RunFolder(config.run).path / "predicted" / source.resolve().stem
     table_file, picture = target.with_name(f"{target.name}.csv"), target.with_name(f"{target.name}.png")
     write_whole(table_file, _csv(batches.names, probabilities, data.class_names))
-    best = [f"{data.class_names[row.argmax()]} {row.max():.2f}" for row in probabilities[: len(batches.shown)]]
+    captions = [
+        ((shown.file.name, FAINT), (f"{data.class_names[row.argmax()]} {row.max():.2f}", INK))
+        for shown, row in zip(batches.shown, probabilities, strict=False)
+    ]
     title = f"{len(batches.shown)} of {len(batches.names)} pictures of {source.name}: class and probability"
-    thumbnails = [picture.thumbnail for picture in batches.shown]
-    save(draw_contact_sheet(title, thumbnails, batches.names[: len(best)], best), picture)
+    sheet = captioned(np.stack([shown.thumbnail for shown in batches.shown]), captions, _COLUMNS, title)
+    with written_aside(picture) as aside:
+        Image.fromarray(sheet).save(aside, format="PNG")
     print(f"\nall {len(batches.names)}:     {table_file}\ncontact sheet: {picture}")
     return 1 if batches.unreadable else 0
 
@@ -148,7 +155,7 @@ def _table(names: Sequence[str], probabilities: NDArray[np.float32], classes: Se
     for name, row in list(zip(names, probabilities, strict=True))[:rows]:
         first, second = row.argsort()[::-1][:2]
         guess = f"{classes[first]:{width}}  {row[first]:11.3f}  {classes[second]} {row[second]:.3f}"
-        lines.append(f"{shortened(name, _LONGEST_NAME):{_LONGEST_NAME}}  {guess}")
+        lines.append(f"{pad(cut(name, _LONGEST_NAME), _LONGEST_NAME, right=False)}  {guess}")
     if len(names) > rows:
         lines.append(f"… and {len(names) - rows:,} more")
     return "\n".join(lines)
