@@ -6,6 +6,7 @@ is a fresh interpreter that reads one resolved configuration; nothing of one job
 """
 
 import contextlib
+import hashlib
 import importlib
 import logging
 import os
@@ -16,10 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from imgclf import scheduler
-from imgclf.errors import tell
+from imgclf.errors import USER_ERROR, is_mendable, tell
 from imgclf.interruption import STOPPING
 
 GRACE_SECONDS = 10.0
@@ -51,7 +53,7 @@ def launch(count: int, function: str, config_file: str, argument: str) -> int:
     Args:
         count: number of processes on this machine.
         function: ``module:name`` within this package.
-        config_file: resolved configuration, YAML.
+        config_file: resolved configuration, YAML, in a folder of its own.
         argument: handed on.
 
     Returns:
@@ -163,7 +165,21 @@ def _main() -> int:
     try:
         return int(getattr(importlib.import_module(module), name)(OmegaConf.load(config_file), argument))
     except Exception as error:
+        if is_mendable(error) and not _is_first_to_say(str(error), Path(config_file).parent):
+            return USER_ERROR
         return tell(error)
+
+
+def _is_first_to_say(message: str, folder: Path) -> bool:
+    """Whether no other process of the run has come to the same words; ``folder`` is one that all of them know."""
+    note = folder / f"said-{hashlib.sha256(message.encode()).hexdigest()}"
+    try:
+        note.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # gone with the process that started this one, or full
+        pass
+    return True
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
         Image.fromarray(test.images[number, 0].numpy()).save(folder / f"{number:03}.png")
     done = door("predict.py", f"run={run}", f"images='{folder}'", "average_flips=false", "data.eval_batch_size=32")
     assert "70 pictures: all as in training" in done.stdout
+    assert "Warning" not in done.stderr
     assert "… and 50 more" in done.stdout
     found = rows(run / "predicted" / "my pictures.csv")
     assert [row["file"] for row in found] == [f"{number:03}.png" for number in range(COUNT)]
@@ -81,6 +82,7 @@ def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
     (large / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     done = door("predict.py", f"run={run}", f"images={large}", "average_flips=false", expect=1)
     assert "not classified:" in done.stderr
+    assert "Warning" not in done.stderr
     assert "broken.png cannot be read as PNG or JPEG" in done.stderr
     assert "1 not square, of which the middle square is taken" in done.stdout
     assert "1 of another size than 28 x 28, resized as in training" in done.stdout

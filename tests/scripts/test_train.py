@@ -178,6 +178,11 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     assert first == second
 
 
+def test_what_every_process_refuses_is_said_once(door: Door) -> None:
+    done = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", expect=2)
+    assert done.stderr.count("LeNet cannot take images of 1x4x4") == 1, done.stderr
+
+
 def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path, root: Path) -> None:
     folder = tmp_path / "run"
     process = start(root, "trainer=ddp_cpu", "trainer.max_epochs=100000", f"hydra.run.dir={folder}")

@@ -71,7 +71,8 @@ def read_picture(file: Path, channels: int) -> Picture:
     side = min(colour.size)
     left, top = (colour.width - side) // 2, (colour.height - side) // 2
     square = colour.crop((left, top, left + side, top + side))
-    pixels = np.asarray(square.convert("L") if channels == 1 else square)
+    # A copy: Pillow's own pixels may not be written to, which torch warns of.
+    pixels = np.array(square.convert("L") if channels == 1 else square)
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
     small = ImageOps.pad(colour, (_THUMBNAIL, _THUMBNAIL), color=(255, 255, 255))
     return Picture(file, np.ascontiguousarray(pixels), np.asarray(small), colour.size, was_colour)
