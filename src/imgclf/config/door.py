@@ -255,8 +255,8 @@ def _require_it_can_be_done_again(folder: RunFolder, arguments: list[str]) -> No
 def _of_the_sweep(arguments: list[str]) -> list[str]:
     """Where ``sweep.resume=FOLDER`` is given, what leads Hydra to that folder, and arguments it was begun with.
 
-    With no other argument than the folder, the sweep is what it was: with its launcher, and, where its points are
-    drawn by a search, with the search space.
+    What is not given is as it was: the launcher, the choices of each key, a search's space. A grid with no argument but
+    the folder needs none of its own: its jobs are known.
     """
     plain = [a for a in arguments if "=" in a and not a.startswith("-")]
     given = dict(a.split("=", 1) for a in plain)
@@ -266,12 +266,18 @@ def _of_the_sweep(arguments: list[str]) -> list[str]:
         raise InputError("sweep.resume goes on with a sweep: add -m")
     path = given["sweep.resume"].strip("'\"")
     folder = SweepFolder.existing(path)
-    added = [f"hydra.sweep.dir={given['sweep.resume']}"]
-    if all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given):
+    keys = {_key(a) for a in arguments}
+    is_all = all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given)
+    begun_with = [*folder.hydra_arguments, *([] if is_all and folder.is_grid else folder.arguments)]
+    missing = [a for a in begun_with if _key(a) not in keys]
+    if is_all or missing:
         _require_own(folder)
-        added += [a for a in folder.hydra_arguments if a.partition("=")[0] not in given]
-        added += [] if folder.is_grid else [a for a in folder.arguments if a.partition("=")[0] not in given]
-    return added
+    return [f"hydra.sweep.dir={given['sweep.resume']}", *missing]
+
+
+def _key(argument: str) -> str:
+    """What an argument is about: ``+a.b=1`` and ``~a.b`` are about ``a.b``."""
+    return argument.lstrip("+~").partition("=")[0]
 
 
 def _require_own(folder: SweepFolder) -> None:
