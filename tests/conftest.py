@@ -77,6 +77,7 @@ def door(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
             )
         if expect is not None:
             assert done.returncode == expect, done.stdout + done.stderr
+        assert "Warning:" not in done.stderr, done.stderr  # Python's own: each is mended, or hidden with a reason
         return done
 
     return run

@@ -13,6 +13,7 @@ import pytest
 
 from imgclf.errors import InputError
 from imgclf.images.cache import cached_images
+from imgclf.images.locking import only_one
 
 BUILD = (
     "import sys; from pathlib import Path; from imgclf.images.cache import cached_images as c; "
@@ -101,7 +102,7 @@ def test_a_bad_image_leaves_no_entry(tmp_path, png_folder):
     assert entries(cache) == []
 
 
-def test_a_killed_build_is_never_used_and_later_cleared(tmp_path, png_folder):
+def test_a_killed_build_is_never_used_and_cleared_by_the_next_but_not_one_at_work(tmp_path, png_folder):
     folder, cache = png_folder(3000), tmp_path / "cache"
     process = subprocess.Popen([sys.executable, "-c", BUILD, folder, cache])
     while not list(cache.glob(".building-*/images.npy")):
@@ -111,9 +112,14 @@ def test_a_killed_build_is_never_used_and_later_cleared(tmp_path, png_folder):
     process.wait()
     (left,) = cache.iterdir()
     assert left.name.startswith(".building-")
-    os.utime(left / "images.npy", (1, 1))  # long ago
-    assert get(folder, cache).images.reshape(3000, -1).any(axis=1).all()
-    assert [name for name in entries(cache) if name.startswith(".")] == []
+    minutes_ago = time.time() - 120
+    os.utime(left / "images.npy", (minutes_ago, minutes_ago))
+    at_work = cache / ".building-by-another"
+    at_work.mkdir()
+    os.utime(at_work, (1, 1))
+    with only_one(at_work):
+        assert get(folder, cache).images.reshape(3000, -1).any(axis=1).all()
+    assert [name for name in entries(cache) if name.startswith(".")] == [at_work.name]
 
 
 def test_two_processes_at_the_same_time_do_no_harm(tmp_path, png_folder):

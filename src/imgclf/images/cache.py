@@ -13,6 +13,7 @@ that build the same one at the same time each make their own, and the second to 
 import hashlib
 import json
 import logging
+import math
 import shutil
 import tempfile
 import time
@@ -24,13 +25,16 @@ from numpy.typing import NDArray
 
 from imgclf.errors import InputError
 from imgclf.images.archives import require_room
+from imgclf.images.locking import is_held, only_one
 from imgclf.images.png_folder import CHANNELS, PngFolder, decode_png_folder, list_png_folder
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ASIDE = ".building-"
-_ABANDONED_SECONDS = 3600  # untouched for so long, a build was killed
+# A build was killed where nobody holds its folder, once it had time to, or, without locks, where none has touched it.
+_TIME_TO_HOLD_SECONDS = 60
+_ABANDONED_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -125,24 +129,29 @@ def _build(listing: PngFolder, entry: Path, fingerprint: str, size: int, workers
     require_room(cache_dir, [len(listing.ids) * CHANNELS * size * size])
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=cache_dir))
     try:
-        array = aside / "images.npy"
-        decode_png_folder(listing.folder, listing.ids, array, size=size, workers=workers)
-        np.save(aside / "sources.npy", _table(listing), allow_pickle=False)
-        record = {
-            "format": _FORMAT,
-            "folder": str(listing.folder.resolve()),
-            "size": size,
-            "images": len(listing.ids),
-            "bytes": array.stat().st_size,
-            "fingerprint": fingerprint,
-        }
-        (aside / "fingerprint.json").write_text(json.dumps(record, indent=2) + "\n")
-        if _fingerprint(list_png_folder(listing.folder), size) != fingerprint:
-            raise InputError(f"{listing.folder} changed while its images were decoded; let that end, then run again.")
-        aside.chmod(0o755)  # mkdtemp makes it private; others may read a cache on a shared disk
-        _publish(aside, entry, fingerprint)
+        with only_one(aside):
+            _fill(aside, listing, fingerprint, size, workers)
+            _publish(aside, entry, fingerprint)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fill(aside: Path, listing: PngFolder, fingerprint: str, size: int, workers: int | None) -> None:
+    array = aside / "images.npy"
+    decode_png_folder(listing.folder, listing.ids, array, size=size, workers=workers)
+    np.save(aside / "sources.npy", _table(listing), allow_pickle=False)
+    record = {
+        "format": _FORMAT,
+        "folder": str(listing.folder.resolve()),
+        "size": size,
+        "images": len(listing.ids),
+        "bytes": array.stat().st_size,
+        "fingerprint": fingerprint,
+    }
+    (aside / "fingerprint.json").write_text(json.dumps(record, indent=2) + "\n")
+    if _fingerprint(list_png_folder(listing.folder), size) != fingerprint:
+        raise InputError(f"{listing.folder} changed while its images were decoded; let that end, then run again.")
+    aside.chmod(0o755)  # mkdtemp makes it private; others may read a cache on a shared disk
 
 
 def _publish(aside: Path, entry: Path, fingerprint: str) -> None:
@@ -160,7 +169,8 @@ def _clear_abandoned(cache_dir: Path) -> None:
     for aside in cache_dir.glob(f"{_ASIDE}*"):
         try:
             newest = max((path.stat().st_mtime for path in aside.iterdir()), default=aside.stat().st_mtime)
+            limit = {True: math.inf, False: _TIME_TO_HOLD_SECONDS, None: _ABANDONED_SECONDS}[is_held(aside)]
         except OSError:
             continue  # another process has just finished with it
-        if time.time() - newest > _ABANDONED_SECONDS:
+        if time.time() - newest > limit:
             shutil.rmtree(aside, ignore_errors=True)
