@@ -1,5 +1,6 @@
 """The same seed gives the same numbers, however many processes share the work."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,21 @@ def test_two_processes_with_half_the_batch_each_follow_one_and_count_every_image
     a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in a.items():
         assert torch.allclose(value, b[name], rtol=1e-3, atol=1e-5), name
+
+
+@pytest.mark.parametrize("callbacks", ["default", "ema"])
+def test_two_processes_validate_one_network_with_its_statistics(door: Door, tmp_path: Path, callbacks: str) -> None:
+    here = Path(__file__).parent
+    (tmp_path / "validated").mkdir()
+    net = ("model=torchvision", "~model.net", "+model.net._target_=normed.Normed", f"callbacks={callbacks}")
+    gauge = ("+callbacks.gauge._target_=validated.Validated", f"+callbacks.gauge.folder={tmp_path / 'validated'}")
+    settings = (*net, *gauge, "trainer=ddp_cpu", "trainer.max_epochs=2", "data.batch_size=1000", "logger=none")
+    path = os.pathsep.join([str(here / "gauges"), str(here / "nets")])
+    door("train.py", *settings, "hydra.run.dir=run", PYTHONPATH=path)
+    for epoch in (0, 1):
+        a, b = (torch.load(tmp_path / "validated" / f"{rank}-{epoch}.pt", weights_only=True) for rank in (0, 1))
+        assert a.keys() == b.keys() >= {"net.layers.1.running_mean"}
+        assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    # And it is what the checkpoint gives back.
+    kept = weights(tmp_path / "run", "last")
+    assert all(torch.equal(kept[name], a[name]) for name in kept)

@@ -18,6 +18,7 @@ from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.divergence import Diverged, StopOnDivergence
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.interrupt import StopOnSignal
+from imgclf.callbacks.one_network import OneNetwork
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.config.trust import targets, trusted_config
@@ -249,7 +250,7 @@ def fit_and_test(
         config,
         # Seeds, rates, the table and stopping on a signal are what the run folder and resuming promise;
         # they are not for configurations to leave out.
-        callbacks=[StepSeed(config.seed), record, throughput, table, *chosen, StopOnDivergence(), stop],
+        callbacks=[StepSeed(config.seed), record, throughput, table, *chosen, OneNetwork(), StopOnDivergence(), stop],
         logger=built_loggers(config, last),
         default_root_dir=str(folder.path),
         enable_checkpointing=checkpoint is not None,
