@@ -208,7 +208,7 @@ CASES = [
     ),
     Case("resume, table cut", instead("run/metrics.csv", "epoch,step\n0,1\nx"), MORE, r"metrics\.csv is damaged"),
     Case(
-        "resume, overrides cut", instead(OVERRIDES, "- 'a"), MORE, r"overrides\.yaml is damaged .*restore it, or delete"
+        "resume, overrides cut", instead(OVERRIDES, "- 'a"), MORE, r"overrides\.yaml is damaged .*restore or remove it"
     ),
     Case("resume killed, last cut", unfinished(cut(LAST)), "train.py resume=run", r"last\.ckpt cannot be read"),
     Case("report of nothing", nothing, "report.py sweep=run", "there is no folder run: give a folder of runs"),

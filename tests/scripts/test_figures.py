@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import Door
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
@@ -39,10 +39,10 @@ def drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Drawn]
         table = capsys.readouterr().out.split("\nwritten:")[0]
         return [line.split() for line in table.splitlines()[1:]]
 
+    before = Singleton.get_state()  # what is offered of a run's folder is for this test alone
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield draw
-    GlobalHydra.instance().clear()
-    HydraConfig.instance().cfg = None
+    Singleton.set_state(before)
 
 
 def is_picture(file: Path) -> bool:

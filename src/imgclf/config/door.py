@@ -36,6 +36,9 @@ from imgclf.sweep_folder import SweepFolder
 # import this module for the job, compose too.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
+# Hydra's plugin hands Optuna's samplers settings that its newest versions are going to drop.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"optuna\.")
+
 # Arguments that run.py hands over itself, so no config has them.
 SUPPLIED = {
     "model": {"optimizer"},
