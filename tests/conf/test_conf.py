@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from board_files import Board
@@ -11,11 +10,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 
+from imgclf.benchmark.made_up import competition
 from imgclf.config.check import check
 from imgclf.config.door import SUPPLIED
-from imgclf.images.kaggle import CLASSES
 from imgclf.run.build import built
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.processes import process_count
@@ -79,25 +77,18 @@ def test_models(composed: type, model: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kaggle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the competition's form with 40 training and 2 test images."""
-    folder = tmp_path_factory.mktemp("competition")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 40), ("test", 2)):
-        (folder / part).mkdir()
-        for i in range(1, count + 1):
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / part / f"{i}.png")
-    labels = "".join(f"{i},{CLASSES[i % 10]}\n" for i in range(1, 41))
-    (folder / "trainLabels.csv").write_text("id,label\n" + labels)
-    (folder / "sampleSubmission.csv").write_text("id,label\n1,cat\n2,cat\n")
+    folder = tmp_path_factory.mktemp("kaggle") / "cifar-10"
+    competition(folder, train=40, test=2)
     return folder
 
 
 @pytest.mark.parametrize("data", choices("data"))
-def test_data(composed: type, data: str, competition: Path) -> None:
+def test_data(composed: type, data: str, kaggle: Path) -> None:
     if data == "fashion_mnist" and not FULL_DATA:
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
-    options = [f"data.dir={competition}", "data.batch_size=8"] if data == "kaggle_cifar10" else []
+    options = [f"data.dir={kaggle}", "data.batch_size=8"] if data == "kaggle_cifar10" else []
     assert 0 <= train_two_batches(composed(f"data={data}", *options))["val/acc"] <= 1
 
 
@@ -141,8 +132,8 @@ def test_overfitting_one_batch_brings_its_loss_to_nothing(composed: type) -> Non
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
-def test_experiments(composed: type, experiment: str, competition: Path) -> None:
-    folder = [f"data.dir={competition}"] if experiment.startswith("kaggle") else []
+def test_experiments(composed: type, experiment: str, kaggle: Path) -> None:
+    folder = [f"data.dir={kaggle}"] if experiment.startswith("kaggle") else []
     config = composed(f"experiment={experiment}", "data.batch_size=8", "data.eval_batch_size=8", *folder)
     assert config.name == experiment
     if config.data._target_.endswith("FashionMNIST") and not FULL_DATA:

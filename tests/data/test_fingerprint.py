@@ -1,6 +1,5 @@
 """Telling whether two runs saw the same images."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +46,7 @@ def test_of_a_large_memory_map_only_a_part_is_read(tmp_path: Path) -> None:
     array = np.load(file, mmap_mode="r+", allow_pickle=False)
     assert array.nbytes > WHOLE_BYTES
     labels = np.zeros(count, dtype=np.int64)
-    begin = time.perf_counter()
     before = fingerprint(as_tensors(array, labels))
-    assert time.perf_counter() - begin < 2
     assert before["of"] == SAMPLED_IMAGES
     array[-1, 0, 0, 0] = 1  # the last image is among them
     assert fingerprint(as_tensors(array, labels)) != before

@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,18 +15,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from run_files import metrics, table
 
-from imgclf.images.kaggle import CLASSES
+from imgclf.benchmark.made_up import competition
 
-KILLS = os.environ.get("IMGCLF_KILLS")
+KILLS = int(os.environ.get("IMGCLF_KILLS", "0"))
 SEED = int(os.environ.get("IMGCLF_KILL_SEED", random.SystemRandom().randrange(2**32)))
 HERE = Path(__file__).parent
 KILLS_A_RUN = 3
+
+needs_time = pytest.mark.skipif(not KILLS, reason="moments drawn at random, minutes long: runs with IMGCLF_KILLS=30")
 
 COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.deterministic=true")
 
@@ -34,12 +35,11 @@ COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.deter
 class Case:
     """A run, and where kills may hit it.
 
-    arguments: of scripts/train.py. processes: of the run. kills: at least. regions: what is written meanwhile. first:
+    arguments: of scripts/train.py. processes: of the run. regions: what is written meanwhile. first:
     what is not left to chance about the first kill.
     """
 
     arguments: Sequence[str]
-    kills: int
     processes: int = 1
     regions: Sequence[str] = ("save", "files")
     needs: Sequence[str] = ()
@@ -64,7 +64,6 @@ CASES = {
             "+callbacks.early_stopping.patience=1",
             "+callbacks.early_stopping.min_delta=0.2",  # stops it before its last epoch
         ),
-        kills=2,
     ),
     "two processes, batch normalisation, swa": Case(
         (
@@ -78,7 +77,6 @@ CASES = {
             "callbacks=swa",
             "callbacks.swa.start_epoch=1",
         ),
-        kills=1,
         processes=2,
     ),
     "png files that are decoded first": Case(
@@ -89,7 +87,6 @@ CASES = {
             "trainer.max_epochs=2",
             "data.num_workers=1",
         ),
-        kills=1,
         regions=("cache",),
         needs=("images",),
         first={"region": "cache", "signal": int(signal.SIGKILL)},
@@ -104,7 +101,6 @@ CASES = {
             "callbacks.checkpoint.every_minutes=0.002",
             "trainer.gradient_clip_val=1.0",
         ),
-        kills=0,
     ),
     "two processes, augmentation, accumulation, early stopping": Case(
         (
@@ -118,7 +114,6 @@ CASES = {
             "callbacks.early_stopping.min_delta=0.3",
             "callbacks.checkpoint.every_minutes=0.002",
         ),
-        kills=0,
         processes=2,
     ),
 }
@@ -131,7 +126,7 @@ class Runner:
         self.root, self.place, self.case = root, place, case
         self.told = place / "told"
         self.story: list[str] = []
-        self.told_counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
 
     def start(self, *arguments: str, **plan: Any) -> tuple[int, str]:
         self.told.unlink(missing_ok=True)
@@ -225,24 +220,23 @@ class Runner:
         return f"IMGCLF_KILL_SEED={SEED}\n" + "\n".join(self.story) + f"\n{output}"
 
 
+@needs_time
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(name: str, root: Path, tmp_path: Path) -> None:
     case = CASES[name]
-    if not KILLS:
-        pytest.skip("moments drawn at random, minutes long: runs with IMGCLF_KILLS=30")
     given = list(case.arguments)
     if "images" in case.needs:
-        given.append(f"data.dir={competition(tmp_path / 'images')}")
+        competition(tmp_path / "images", train=1200, test=1)  # enough for two decoding processes
+        given.append(f"data.dir={tmp_path / 'images'}")
         case = replace(case, arguments=given)
     runner = Runner(root, tmp_path, case)
     undisturbed = runner.undisturbed()
-    kills = int(KILLS) if KILLS else case.kills
     draws = random.Random(SEED)
     # A run has room for some kills only: several runs for many.
-    for number in range(0, kills, KILLS_A_RUN):
+    for number in range(0, KILLS, KILLS_A_RUN):
         if "images" in case.needs:
-            remove(tmp_path / "images" / ".decoded")
-        run = runner.killed(f"run{number}", min(KILLS_A_RUN, kills - number), draws)
+            shutil.rmtree(tmp_path / "images" / ".decoded")
+        run = runner.killed(f"run{number}", min(KILLS_A_RUN, KILLS - number), draws)
         said = runner.told_so_far("")
         print(said)
         assert metrics(run) == metrics(undisturbed), said
@@ -251,26 +245,6 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(name: st
             assert differences(state(run, checkpoint), state(undisturbed, checkpoint)) == [], said
         assert not list(run.rglob("*.tmp")), said
         runner.story.clear()
-
-
-def competition(folder: Path) -> Path:
-    """Kaggle's folder, with enough images for two decoding processes."""
-    draws = np.random.default_rng(0)
-    for part, count in (("train", 1200), ("test", 1)):
-        (folder / part).mkdir(parents=True)
-        for i in range(1, count + 1):
-            Image.fromarray(draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / part / f"{i}.png")
-    labels = "".join(f"{i},{CLASSES[i % 10]}\n" for i in range(1, 1201))
-    (folder / "trainLabels.csv").write_text("id,label\n" + labels)
-    (folder / "sampleSubmission.csv").write_text("id,label\n1,cat\n")
-    return folder
-
-
-def remove(folder: Path) -> None:
-    """The decoded images, so that the next run decodes them again."""
-    for file in sorted(folder.rglob("*"), reverse=True):
-        file.rmdir() if file.is_dir() else file.unlink()
-    folder.rmdir()
 
 
 def state(folder: Path, name: str) -> dict[str, Any]:
@@ -293,13 +267,13 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
     return [] if a == b or (a != a and b != b) else [f"{path}: {a} and {b}"]
 
 
-@pytest.mark.skipif(not KILLS, reason="runs with IMGCLF_KILLS=30")
+@needs_time
 @pytest.mark.parametrize("target", ["self", "all"])
 def test_a_signal_to_processes_of_a_sweeps_job_stops_the_sweep_which_goes_on_later(
     root: Path, tmp_path: Path, target: str
 ) -> None:
     given = ("-m", "seed=0,1", "trainer=ddp_cpu", "trainer.max_epochs=2", "model.dropout=0.2", "logger=none")
-    runner = Runner(root, tmp_path, Case(given, kills=1, processes=2))
+    runner = Runner(root, tmp_path, Case(given, processes=2))
     code, output = runner.start(*given, "hydra.sweep.dir=undisturbed")
     assert code == 0, output
     count = random.Random(SEED).randint(1, json.loads(runner.told.read_text())["all"] // 2)

@@ -1,7 +1,6 @@
 """Measuring: what scripts/benchmark.py opens."""
 
 import os
-import platform
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from imgclf.benchmark.present import HEAD, line, write
 from imgclf.benchmark.ways import Ways
 from imgclf.provenance import provenance
 from imgclf.run.build import built
+from imgclf.run.machine import processor
 
 
 def benchmark(config: DictConfig) -> int:
@@ -26,7 +26,7 @@ def benchmark(config: DictConfig) -> int:
     """
     plan: Plan = built(config, "benchmark")
     folder = Path(config.folder)
-    machine = provenance() | {"cores": len(os.sched_getaffinity(0)), "processor": _processor()}
+    machine = provenance() | {"cores": len(os.sched_getaffinity(0)), "processor": processor()}
     print(f"{machine['processor']}, {machine['cores']} cores; {plan.rounds} rounds; {folder}\n\n{HEAD}")
     work = folder / "work"
     rows = Ways(plan, work, Path(sys.argv[0]).parent.absolute()).comparisons()
@@ -38,10 +38,3 @@ def benchmark(config: DictConfig) -> int:
     shutil.rmtree(work)
     print("\n" + "\n".join(str(file) for file in files))
     return 0
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [text.partition(":")[2].strip() for text in lines if text.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -34,6 +34,7 @@ class Ways:
         self.runs: dict[str, Path] = {}
         self.counter = 0
         self.grown_mb: dict[int, float] = {}
+        self.halves: dict[str, float] = {}
 
     def comparisons(self) -> list[Comparison]:
         """All rows, unmeasured."""
@@ -114,19 +115,10 @@ class Ways:
             return lambda: self._product_whole_epochs(overrides)
 
         defaults = {"product": speed(), "limit": speed("callbacks=bare")}
-        waiting: dict[str, float] = {}
-
-        def half(name: str) -> Callable[[], float]:
-            def measure() -> float:
-                if name not in waiting:
-                    waiting.update(self._product_epochs_with_and_without_pictures())
-                return waiting.pop(name)
-
-            return measure
-
+        halves = {"product": lambda: self._half_of_a_run("product"), "limit": lambda: self._half_of_a_run("limit")}
         return [
             Comparison("TensorBoard (limit: curves alone)", "images/s", defaults),
-            Comparison("all pictures (limit: epochs without)", "images/s", {n: half(n) for n in ("product", "limit")}),
+            Comparison("all pictures (limit: epochs without)", "images/s", halves),
         ]
 
     def _growth(self) -> list[Comparison]:
@@ -223,8 +215,16 @@ class Ways:
         seconds = moments.whole_epochs()[1:]
         return self._images(folder, case) * len(seconds) / sum(seconds)
 
-    def _product_epochs_with_and_without_pictures(self) -> dict[str, float]:
-        """Of one run, since two differ by more than the pictures cost: every other epoch has all of them."""
+    def _half_of_a_run(self, name: str) -> float:
+        """Epochs with all pictures (``product``) or without (``limit``), every other one of the same run.
+
+        Two runs differ by more than the pictures cost. The half that is not asked for now is kept for when it is.
+        """
+        if name not in self.halves:
+            self.halves |= self._train_with_pictures_every_other_epoch()
+        return self.halves.pop(name)
+
+    def _train_with_pictures_every_other_epoch(self) -> dict[str, float]:
         case = self.plan.picture_case
         every_other = [f"callbacks.{name}.every_n_epochs=2" for name in ("confusion", "mistakes", "histograms")]
         overrides = ("callbacks=[pictures,histograms]", *every_other)

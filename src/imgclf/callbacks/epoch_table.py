@@ -63,10 +63,7 @@ class EpochTable(Callback):
             "step": trainer.global_step,
             "lr": learning_rate(trainer),
         }
-        found = sorted(trainer.callback_metrics.items())
-        if not validates_now(trainer):  # what stands there is an earlier epoch's
-            found = [(name, value) for name, value in found if not name.startswith("val/")]
-        row |= {name: float(value) for name, value in found}
+        row |= metrics_of_epoch(trainer)
         row["seconds"] = round(time.perf_counter() - self._epoch_start, 3)
         self.rows.append(row)
         if trainer.is_global_zero:
@@ -76,6 +73,15 @@ class EpochTable(Callback):
             writer.writeheader()
             writer.writerows(self.rows)
             write_whole(self.file, text.getvalue())
+
+
+def metrics_of_epoch(trainer: Trainer) -> dict[str, float]:
+    """What the epoch in progress has logged, by name, in order of the names; at its end.
+
+    Where it ends without validation, Lightning still has an earlier epoch's, which is left out.
+    """
+    found = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    return {name: value for name, value in found.items() if validates_now(trainer) or not name.startswith("val/")}
 
 
 def learning_rate(trainer: Trainer) -> float:

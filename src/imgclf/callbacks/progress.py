@@ -9,8 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
-from imgclf.callbacks.checkpoints import validates_now
-from imgclf.callbacks.epoch_table import learning_rate
+from imgclf.callbacks.epoch_table import learning_rate, metrics_of_epoch
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
 
@@ -96,10 +95,10 @@ class Progress(ProgressBar):
         self._close()
         if not (self._shows and trainer.is_global_zero):
             return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = metrics_of_epoch(trainer)
         parts = [f"epoch {_position(trainer)}"]
         for name, label in _COLUMNS.items():
-            if name in metrics and (validates_now(trainer) or not name.startswith("val/")):  # else an earlier epoch's
+            if name in metrics:
                 parts.append(f"{label} {metrics[name]:.4f}")
         parts.append(f"lr {learning_rate(trainer):.3g}")
         if "images_per_second" in metrics:

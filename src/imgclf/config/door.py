@@ -270,10 +270,10 @@ def _of_the_sweep(arguments: list[str]) -> list[str]:
     path = given["sweep.resume"].strip("'\"")
     folder = SweepFolder.existing(path)
     keys = {_key(a) for a in arguments}
-    is_all = all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given)
-    begun_with = [*folder.hydra_arguments, *([] if is_all and folder.is_grid else folder.arguments)]
+    is_bare = all(name.startswith(("sweep.", "hydra.", "hydra/")) for name in given)
+    begun_with = [*folder.hydra_arguments, *([] if is_bare and folder.is_grid else folder.arguments)]
     missing = [a for a in begun_with if _key(a) not in keys]
-    if is_all or missing:
+    if is_bare or missing:
         _require_own(folder)
     return [f"hydra.sweep.dir={given['sweep.resume']}", *missing]
 

@@ -76,8 +76,10 @@ def trusted_config(folder: RunFolder, trust: Collection[str] = ()) -> dict[str, 
         return config
     problems = list(_Walk(trust).problems(config, ""))
     if problems:
-        more = [f"and {len(problems) - _MOST_NAMED} more"] if len(problems) > _MOST_NAMED else []
-        raise InputError("\n".join([f"{folder.config_file} is not one of your own runs', and", *problems[:5], *more]))
+        shown = problems[:_MOST_NAMED]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more")
+        raise InputError("\n".join([f"{folder.config_file} is not one of your own runs', and", *shown]))
     return config
 
 

@@ -126,9 +126,8 @@ class ImageData(LightningDataModule):
         self.val_set: ImageArray
         self.test_set: ImageArray
         self.unlabelled_set: ImageArray
-        self.fingerprints: dict[str, dict[str, Any]] | None = (
-            None  # a mapping asks for those of what is read from now on
-        )
+        # A mapping asks for those of what is read from now on.
+        self.fingerprints: dict[str, dict[str, Any]] | None = None
         self._read: set[str] = set()
         self._generator = torch.Generator()
 

@@ -16,7 +16,7 @@ def machine(trainer: Trainer) -> dict[str, Any]:
     order with another number of them. ``instructions`` are those that torch's own kernels choose.
     """
     about: dict[str, Any] = {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -31,10 +31,11 @@ def machine(trainer: Trainer) -> dict[str, Any]:
     return about
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor, as far as the system tells."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return names[0] if names else platform.processor() or platform.machine()

@@ -41,16 +41,9 @@ def provenance_differences(before: dict[str, Any], now: dict[str, Any]) -> list[
         now: of the other's.
     """
     one, other = flat(before), flat(now)
-    lines = []
-    for entry in _MATTER:
-        for key in one:
-            if (
-                key in other
-                and (key == entry or key.startswith(f"{entry}."))
-                and identity(one[key]) != identity(other[key])
-            ):
-                lines.append(f"{key}: {one[key]} then, {other[key]} now")
-    return lines
+    differing = [key for key in one if key in other and identity(one[key]) != identity(other[key])]
+    matter = [key for entry in _MATTER for key in differing if key == entry or key.startswith(f"{entry}.")]
+    return [f"{key}: {one[key]} then, {other[key]} now" for key in matter]
 
 
 def verdict(original: RunFolder, again: RunFolder) -> tuple[bool, str]:
