@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from imgclf.errors import InputError
+from imgclf.provenance import now
 from imgclf.seal import sealed_yaml
 
 
@@ -80,8 +81,10 @@ class RunFolder:
 
     def _was_stopped_at_its_start(self) -> bool:
         """Whether a run has taken the folder, and then been killed before it could say what it was to be."""
-        later = (self.config_file, self.table_file, self.metrics_file, self.checkpoints)
-        return self.run_file.is_file() and not any(file.exists() for file in later)
+        return self.run_file.is_file() and not self.config_file.exists() and not self._has_trained()
+
+    def _has_trained(self) -> bool:
+        return any(file.exists() for file in (self.table_file, self.metrics_file, self.checkpoints))
 
     def claim(self, **entries: Any) -> None:
         """Take the folder for a new run, exactly once even if two processes try at the same moment.
@@ -153,8 +156,10 @@ class RunFolder:
         return [str(override) for override in given] if isinstance(given, list) else []
 
     def read_run(self) -> dict[str, Any]:
-        """Contents of run.json; empty where there is none yet."""
-        return self._mapping(self.run_file, json.loads, ValueError) if self.run_file.exists() else {}
+        """Contents of run.json; empty where there is none yet, or a run was killed as it made it."""
+        if not self.run_file.exists() or (self.run_file.stat().st_size == 0 and not self._has_trained()):
+            return {}
+        return self._mapping(self.run_file, json.loads, ValueError)
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Contents of metrics.json; None while the run is not finished."""
@@ -181,6 +186,20 @@ class RunFolder:
     def write_run(self, **entries: Any) -> None:
         """Add entries to run.json."""
         write_whole(self.run_file, json.dumps(self.read_run() | entries, indent=2) + "\n")
+
+    def note_stop(self, why: str) -> bool:
+        """Have run.json say that a signal stopped the run, where the run could not: it had only just begun, or ended.
+
+        Returns:
+            Whether that was still to be said.
+        """
+        if not self.run_file.exists():
+            return False
+        entries = {"outcome": "finished"} if self.metrics_file.exists() else {"outcome": "interrupted", "error": why}
+        if self.read_run().get("outcome") in (entries["outcome"], "diverged"):
+            return False
+        self.write_run(**entries, end=now())
+        return True
 
     def write_error(self, error: BaseException, process: int = 0) -> None:
         """Add the traceback of what a process of the run failed with to error.txt."""

@@ -275,6 +275,20 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
         assert_same(sweep / job, undisturbed / job)
 
 
+def test_a_job_stopped_as_it_takes_its_folder_says_so(door: Door, tmp_path: Path, root: Path) -> None:
+    moment = {"signal": int(signal.SIGTERM), "region": "all", "count": 300, "process": None, "target": "self"}
+    environment = {
+        "PYTHONPATH": str(root / "tests" / "trust" / "moments"),
+        "IMGCLF_MOMENT": json.dumps(moment | {"told": str(tmp_path / "told")}),
+    }
+    given = ("-m", "seed=0,1", *TINY, "hydra.sweep.dir=sweep")
+    door("train.py", *given, expect=128 + signal.SIGTERM, **environment)
+    assert "_prepare" in (tmp_path / "told").read_text(), "run.json is there, the configuration is not"
+    assert run_json(tmp_path / "sweep" / "0")["outcome"] == "interrupted"
+    assert jobs(tmp_path / "sweep") == {"0"}
+    assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
+
+
 def test_a_sweep_is_widened_by_the_key_that_gets_more_choices_alone(door: Door, tmp_path: Path) -> None:
     given = ("optimizer.lr=0.03", "seed=0,1", *TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     door("train.py", "-m", *given, "hydra.sweep.dir=sweep")

@@ -137,12 +137,10 @@ def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
 
 def _note_stop(folder: RunFolder, signum: int) -> None:
     """Have run.json say so where a signal came to one of several processes alone, or before the first could."""
-    if folder.metrics_file.exists() or folder.read_run().get("outcome") == "interrupted":
-        return
     why = str(Interrupted(signum))
-    folder.write_run(outcome="interrupted", error=why, end=now())
-    folder.error_file.unlink(missing_ok=True)  # of the others, which had lost their partner
-    print(f"{why}; continue with: uv run scripts/train.py resume={folder.path}", file=sys.stderr)
+    if folder.note_stop(why) and not folder.metrics_file.exists():
+        folder.error_file.unlink(missing_ok=True)  # of the others, which had lost their partner
+        print(f"{why}; continue with: uv run scripts/train.py resume={folder.path}", file=sys.stderr)
 
 
 def _compare_with_first(folder: RunFolder) -> int:

@@ -71,9 +71,8 @@ def _run_and_record(config: DictConfig, task: str) -> dict[str, float] | None:
     sys.stdout.flush()
     if code - 128 in (*STOPPING, *scheduler.signals()):
         why = f"stopped by {signal.Signals(code - 128).name}"
-        run = folder.read_run() if is_first() else {}
-        if run and run.get("outcome") != "interrupted":  # before it could say so
-            folder.write_run(outcome="interrupted", error=why, end=now())
+        if is_first():
+            folder.note_stop(why)
         if in_this_process:
             sweep.stop(why, code - 128)
         elif scheduler.is_submitit() and not sweep.stopped():
