@@ -26,7 +26,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from PIL import Image
 
-from imgclf.config.door import open_door
+from imgclf.config.door import compose_and_run
 from imgclf.images.kaggle import CLASSES
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -73,7 +73,7 @@ def run_here(command: str, **environment: str) -> Answer:
 def open_here(config_name: str, task: str, arguments: list[str]) -> Answer:
     """Compose and check a command line and run another task, ``module:function``, in place of the script's own."""
     configurations = SCRIPTS.parent / "conf"
-    return _captured(lambda: open_door(config_name, task, configurations), ["here", *arguments], {})
+    return _captured(lambda: compose_and_run(config_name, task, configurations), ["here", *arguments], {})
 
 
 def _captured(program: Callable[[], object], argv: list[str], environment: dict[str, str]) -> Answer:

@@ -15,8 +15,16 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from imgclf.leaving import leave
+
 # What scripts that train import; scripts that need less are no slower for it.
-IMPORTED = ("imgclf.run.train", "imgclf.run.evaluate", "imgclf.run.predict", "imgclf.run.figures", "imgclf.sweep.job")
+IMPORTED = (
+    "imgclf.run.train",
+    "imgclf.run.evaluate",
+    "imgclf.run.predict",
+    "imgclf.run.figures",
+    "imgclf.sweep.job",
+)
 
 
 class Starter:
@@ -108,8 +116,8 @@ def become(request: dict[str, Any]) -> NoReturn:
         raise  # to the interpreter, which knows what to do with its argument
     except BaseException:
         traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+        leave(1)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import yaml
@@ -28,6 +28,7 @@ from imgclf.config.check import check
 from imgclf.config.suggest import explain
 from imgclf.config.trust import trust_of, trusted_config
 from imgclf.errors import InputError, Refused, tell
+from imgclf.leaving import leave
 from imgclf.run_folder import RunFolder, making
 from imgclf.sweep_folder import SweepFolder
 
@@ -65,14 +66,26 @@ LARGEST_SEED = 2**32 - 1  # that numpy takes
 _OF_A_RUN = ("seed", "data", "model", "optimizer", "schedule", "trainer")
 
 
-def open_door(config_name: str, task: str, config_dir: Path) -> None:
-    """Compose the configuration from the command line, check it, run the task; exits the process.
+def open_door(config_name: str, task: str, config_dir: Path) -> NoReturn:
+    """Do what the command line says, as :func:`compose_and_run` does, and end the process."""
+    try:
+        compose_and_run(config_name, task, config_dir)
+    except SystemExit as end:
+        leave(end.code)
+    leave(0)
+
+
+def compose_and_run(config_name: str, task: str, config_dir: Path) -> None:
+    """Compose the configuration from the command line, check it, run the task.
 
     Args:
         config_name: file in ``config_dir`` to start from.
         task: ``module:function``, imported only when the configuration is in order; takes the configuration, and
             returns an exit code or None for 0.
         config_dir: folder of the configurations.
+
+    Raises:
+        SystemExit: with an exit code other than 0.
     """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         os.environ["IMGCLF_TRACEBACK"] = "1"
