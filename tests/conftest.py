@@ -49,6 +49,16 @@ def starter() -> Iterator[Starter]:
     process.close()
 
 
+# Variables that a script reads, or that become of use as late as its imports.
+READ_LATER = {"PYTHONPATH", "XDG_CONFIG_HOME", "IMGCLF_TRACEBACK"}
+
+
+def _read_at_start(env: dict[str, str]) -> bool:
+    """Whether Python, or one of the libraries when it is imported, would do something else for these variables."""
+    folders = env.get("PYTHONPATH", "").split(os.pathsep)
+    return not env.keys() <= READ_LATER or any((Path(folder) / "sitecustomize.py").exists() for folder in folders)
+
+
 @pytest.fixture
 def door(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
     """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``."""
@@ -60,8 +70,9 @@ def door(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
         }
         environment |= env
         command = [str(ROOT / "scripts" / script), *arguments]
-        # Launchers start processes that import the main module again, and some variables Python reads when it starts.
-        if not env and environment["OMP_NUM_THREADS"] == "1" and not any(a.startswith("hydra/") for a in arguments):
+        # Launchers start processes that import the main module again.
+        launched = any(a.startswith("hydra/") for a in arguments)
+        if environment["OMP_NUM_THREADS"] == "1" and not launched and not _read_at_start(env):
             with tempfile.TemporaryDirectory() as out:
                 starter = request.getfixturevalue("starter")
                 done = starter.run(command, tmp_path, environment, Path(out), seconds=300)

@@ -1,13 +1,25 @@
 """scripts/benchmark.py as a user runs it, on little."""
 
 import json
+import os
+import tempfile
 from pathlib import Path
 
-from conftest import Door
+from conftest import ROOT, Door
+from hydra import compose, initialize_config_dir
+from starter import Starter
 
-SMALL = ("benchmark.rounds=1", "benchmark.images=100", "hydra.run.dir=out")
-MLP_ONLY = ("~benchmark.training.lenet", "~benchmark.training.googlenet")
+from imgclf.benchmark import child
+from imgclf.benchmark.ways import Ways
+from imgclf.config import resolvers
+from imgclf.run.build import built
+
+SMALL = ("benchmark.rounds=1", "benchmark.images=100", "benchmark.seconds=0")
 ON_MINI = (
+    "benchmark.parts=[training,loading,augmentation,decoding,evaluation,prediction,start,pictures,growth]",
+    "benchmark.growth=[600,1200]",
+    "~benchmark.training.lenet",
+    "~benchmark.training.googlenet",
     "benchmark.training.mlp.overrides.data=fashion_mnist_mini",
     "benchmark.training.mlp.epochs=2",
     "benchmark.pictures.overrides={data:fashion_mnist_mini,model:mlp}",
@@ -17,11 +29,32 @@ ON_MINI = (
 )
 
 
-def test_every_part_is_measured_and_written_down(door: Door, tmp_path: Path) -> None:
-    shown = door("benchmark.py", *SMALL, *MLP_ONLY, *ON_MINI).stdout
-    results = {r["name"]: r for r in json.loads((tmp_path / "out" / "benchmark.json").read_text())["results"]}
-    ways = {name: set(result["values"]) for name, result in results.items()}
-    assert ways == {
+class Forked(Ways):
+    """Each measurement in a process of its own that need not import torch first: what is measured is another matter."""
+
+    starter: Starter
+    place: Path
+
+    def _output(self, command: list[str]) -> str:
+        if command[1] == "-c":
+            return ""  # nothing but imports
+        words = [child.__file__, *command[3:]] if command[1] == "-m" else command[1:]
+        with tempfile.TemporaryDirectory() as out:
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = self.starter.run(words, self.place, environment, Path(out), seconds=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def test_every_part_is_measured(starter: Starter, tmp_path: Path) -> None:
+    resolvers.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        plan = built(compose("benchmark", [*SMALL, *ON_MINI]), "benchmark")
+    Forked.starter, Forked.place = starter, tmp_path
+    rows = Forked(plan, tmp_path / "work", ROOT / "scripts").comparisons()
+    for row in rows:
+        row.measure(0)
+    assert {row.name: set(row.values) for row in rows} == {
         "training mlp": {"product", "limit", "plain"},
         "training resnet18": {"product", "limit", "plain"},
         "Fashion-MNIST batches": {"product", "plain"},
@@ -33,9 +66,20 @@ def test_every_part_is_measured_and_written_down(door: Door, tmp_path: Path) -> 
         "start to first step (limit: imports)": {"product", "limit"},
         "TensorBoard (limit: curves alone)": {"product", "limit"},
         "all pictures (limit: epochs without)": {"product", "limit"},
+        "training mlp on 600": {"product"},
+        "600: memory without mapped files": {"product"},
+        "training mlp on 1,200": {"product"},
+        "1,200: memory without mapped files": {"product"},
     }
-    assert all(value > 0 for result in results.values() for values in result["values"].values() for value in values)
-    assert all(name in shown for name in results)
+    assert all(value > 0 for row in rows for values in row.values.values() for value in values)
+
+
+def test_what_is_measured_is_shown_and_written_down(door: Door, tmp_path: Path) -> None:
+    shown = door("benchmark.py", *SMALL, "benchmark.parts=[decoding]", "hydra.run.dir=out").stdout
+    (result,) = json.loads((tmp_path / "out" / "benchmark.json").read_text())["results"]
+    assert result["name"] == "decoding PNG files"
+    assert {name: len(values) for name, values in result["values"].items()} == {"product": 1, "limit": 1}
+    assert "decoding PNG files, images/s" in shown
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 5000
     assert not (tmp_path / "out" / "work").exists()
 

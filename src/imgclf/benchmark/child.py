@@ -22,18 +22,15 @@ from imgclf.run_folder import RunFolder
 
 Result = dict[str, Any]
 
-# A tenth of a second says little of a machine that does something else now and then.
-_LEAST_SECONDS = 1.5
-
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _repeated(once: Callable[[], int]) -> Result:
-    """Seconds of one pass after the other through so many images."""
+def _repeated(once: Callable[[], int], least_seconds: float) -> Result:
+    """Seconds of each of the passes through so many images that fill the time; of one at least."""
     seconds: list[float] = []
-    while sum(seconds) < _LEAST_SECONDS:
+    while not seconds or sum(seconds) < least_seconds:
         begin = time.perf_counter()
         images = once()
         seconds.append(time.perf_counter() - begin)
@@ -116,7 +113,7 @@ def plain_loading(run: str, workers: int, tree: str | None = None) -> Result:
     return {"seconds": [time.perf_counter() - begin], "images": count}
 
 
-def product_loading(run: str, augment: bool) -> Result:
+def product_loading(run: str, augment: bool, least_seconds: float) -> Result:
     """Seconds of passes through the product's loader and its way to the network's input."""
     _, data = _configured(run)
     generator = torch.Generator().manual_seed(0)
@@ -130,7 +127,7 @@ def product_loading(run: str, augment: bool) -> Result:
         return count
 
     once()
-    return _repeated(once)
+    return _repeated(once, least_seconds)
 
 
 def plain_augmentation(tree: str, images: int) -> Result:
@@ -155,7 +152,7 @@ def _transformed(files: list[Path]) -> float:
     return time.perf_counter() - begin
 
 
-def bare_decoding(folder: str) -> Result:
+def bare_decoding(folder: str, least_seconds: float) -> Result:
     """Seconds in which two processes open all PNG files of a folder with Pillow and do nothing else."""
     files = sorted(str(file) for file in Path(folder).iterdir())
     workers = len(os.sched_getaffinity(0))
@@ -165,7 +162,7 @@ def bare_decoding(folder: str) -> Result:
             list(pool.map(_decoded, [files[i::workers] for i in range(workers)]))
         return len(files)
 
-    return _repeated(once)
+    return _repeated(once, least_seconds)
 
 
 def _decoded(files: list[str]) -> int:
@@ -174,7 +171,7 @@ def _decoded(files: list[str]) -> int:
     return sum(len(Image.open(file).tobytes()) for file in files)
 
 
-def product_decoding(folder: str) -> Result:
+def product_decoding(folder: str, least_seconds: float) -> Result:
     """Seconds in which the product decodes all PNG files of a folder into an array on disk, checking each."""
     from imgclf.images.png_folder import decode_png_folder
 
@@ -187,7 +184,7 @@ def product_decoding(folder: str) -> Result:
             decode_png_folder(Path(folder), ids, file, size=32, workers=None)
             return len(ids)
 
-        return _repeated(once)
+        return _repeated(once, least_seconds)
 
 
 MEASUREMENTS: dict[str, Callable[..., Result]] = {

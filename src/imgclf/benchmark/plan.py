@@ -72,6 +72,7 @@ class Plan:
         rounds: measurements of each way.
         plain_workers: processes of the chapters' loader for Fashion-MNIST.
         images: labelled PNG files to make up; a fifth as many without label are made up too.
+        seconds: least time of a measurement of loading, augmentation or decoding, which is repeated until then.
         growth: numbers of memory-mapped images of 28 x 28 pixels to train a small network on.
         training: cases by name; ``mlp`` also serves loading and start-up, ``resnet18`` evaluation and prediction.
         pictures: the case that is trained with and without what TensorBoard is shown.
@@ -86,6 +87,7 @@ class Plan:
         rounds: int,
         plain_workers: int,
         images: int,
+        seconds: float,
         growth: Sequence[int],
         training: Mapping[str, Case],
         pictures: Case,
@@ -97,6 +99,8 @@ class Plan:
             raise InputError(f"benchmark.rounds must be at least 1, got {rounds}")
         if images < 100:
             raise InputError(f"benchmark.images must be at least 100, got {images}")
+        if seconds < 0:
+            raise InputError(f"benchmark.seconds must be at least 0, got {seconds}")
         cases = {f"training.{name}": case for name, case in training.items()} | {"pictures": pictures}
         if short := [name for name, case in cases.items() if case.epochs < 2]:
             raise InputError(f"benchmark.{short[0]}.epochs must be at least 2: the first is not counted")
@@ -110,6 +114,7 @@ class Plan:
                 raise InputError(f"benchmark.parts has {part}, which needs benchmark.training.{case}")
         self.parts = tuple(parts)
         self.rounds = rounds
+        self.seconds = seconds
         self.plain_workers = plain_workers
         self.images = images
         self.growth = tuple(growth)

@@ -60,7 +60,7 @@ class Ways:
             return lambda: self._child("plain_loading", run=self._run("mlp"), workers=workers)
 
         ways = {
-            "product": lambda: self._child("product_loading", run=self._run("mlp"), augment=False),
+            "product": lambda: self._loading_by_the_product("mlp", augment=False),
             "plain": plain(self.plan.plain_workers),
         }
         return [Comparison("Fashion-MNIST batches", "images/s", ways)]
@@ -70,7 +70,7 @@ class Ways:
         cores = len(os.sched_getaffinity(0))
 
         def product() -> float:
-            return self._child("product_loading", run=self._run("resnet18"), augment=True)
+            return self._loading_by_the_product("resnet18", augment=True)
 
         from_files = {
             "product": product,
@@ -86,11 +86,11 @@ class Ways:
         ]
 
     def _decoding(self) -> list[Comparison]:
-        folder = str(self.pictures / "train")
-        ways = {
-            "product": lambda: self._child("product_decoding", folder=folder),
-            "limit": lambda: self._child("bare_decoding", folder=folder),
-        }
+        def way(measurement: str) -> Callable[[], float]:
+            folder = str(self.pictures / "train")
+            return lambda: self._child(measurement, folder=folder, least_seconds=self.plan.seconds)
+
+        ways = {"product": way("product_decoding"), "limit": way("bare_decoding")}
         return [Comparison("decoding PNG files", "images/s", ways)]
 
     def _evaluation(self) -> list[Comparison]:
@@ -192,6 +192,10 @@ class Ways:
         tree = str(self.tree) if case.pictures else None
         workers = 0 if case.pictures else self.plan.plain_workers
         return self._child("plain_train", run=self._run(name), batches=case.batches, workers=workers, tree=tree)
+
+    def _loading_by_the_product(self, name: str, augment: bool) -> float:
+        run, seconds = self._run(name), self.plan.seconds
+        return self._child("product_loading", run=run, augment=augment, least_seconds=seconds)
 
     def _product_evaluation(self, name: str) -> float:
         _, moments = self._train(name, 3)

@@ -1,0 +1,151 @@
+"""Sweeps of scripts/train.py that are stopped, and go on."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Door
+from omegaconf import OmegaConf
+from sweep_runs import TINY, assert_same, jobs, run_json, snapshot, start, wait_for
+
+SWEEP = (
+    "-m",
+    "optimizer.lr=0.05,0.1",
+    "model.dropout=0.0,0.3",
+    "optimizer.momentum=0.9",
+    "schedule=cosine",
+    "trainer.max_epochs=6",
+    "data.batch_size=500",
+    "logger=none",
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = start(root, folder, *SWEEP, "hydra.sweep.dir=sweep")
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
+    return folder / "sweep"
+
+
+def states(sweep: Path) -> list[str]:
+    begun = [job for job in sorted(jobs(sweep)) if (sweep / job / "run.json").exists()]
+    return [run_json(sweep / job)["outcome"] for job in begun]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_stopped_sweep_goes_on_to_the_very_numbers(
+    door: Door, tmp_path: Path, root: Path, undisturbed: Path, name: str
+) -> None:
+    signum = signal.Signals[name]
+    sweep = tmp_path / "sweep"
+    process = start(root, tmp_path, *SWEEP, "hydra.sweep.dir=sweep")
+    wait_for(sweep / "1" / "run.json", process)
+    moment = random.SystemRandom().uniform(0, run_json(sweep / "0")["seconds"])
+    time.sleep(moment)
+    process.send_signal(signum)
+    output = process.communicate(timeout=300)[0]
+    seen = f"{moment} s into job 1: {output}"
+    begun = sorted(jobs(sweep))
+    if signum == signal.SIGKILL:
+        assert process.returncode == -signum, seen
+    else:
+        assert process.returncode == 128 + signum, seen
+        assert f"stopped by {name}\ngo on with: uv run scripts/train.py -m sweep.resume=sweep" in output
+        assert set(states(sweep)) <= {"finished", "interrupted"}, seen
+    finished = [job for job in begun if (sweep / job / "metrics.json").exists()]
+    before = {job: snapshot(sweep / job) for job in finished}
+    assert "0" in finished
+
+    done = door("train.py", "-m", "sweep.resume=sweep")
+    assert f"sweep of 4 jobs ({len(finished)} finished before" in done.stdout, seen
+    assert {job: snapshot(sweep / job) for job in finished} == before
+    assert jobs(sweep) == {"0", "1", "2", "3"}
+    for job in "0123":
+        assert_same(sweep / job, undisturbed / job)
+
+
+def test_a_job_stopped_as_it_takes_its_folder_says_so(door: Door, tmp_path: Path, root: Path) -> None:
+    moment = {"signal": int(signal.SIGTERM), "region": "all", "count": 300, "process": None, "target": "self"}
+    environment = {
+        "PYTHONPATH": str(root / "tests" / "trust" / "moments"),
+        "IMGCLF_MOMENT": json.dumps(moment | {"told": str(tmp_path / "told")}),
+    }
+    given = ("-m", "seed=0,1", *TINY, "hydra.sweep.dir=sweep")
+    door("train.py", *given, expect=128 + signal.SIGTERM, **environment)
+    assert "_prepare" in (tmp_path / "told").read_text(), "run.json is there, the configuration is not"
+    assert run_json(tmp_path / "sweep" / "0")["outcome"] == "interrupted"
+    assert jobs(tmp_path / "sweep") == {"0"}
+    assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
+
+
+def test_a_sweep_is_widened_by_the_key_that_gets_more_choices_alone(door: Door, tmp_path: Path) -> None:
+    given = ("optimizer.lr=0.03", "seed=0,1", *TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    door("train.py", "-m", *given, "hydra.sweep.dir=sweep")
+    done = door("train.py", "-m", "seed=0,1,2", "sweep.resume=sweep")
+    assert "sweep of 3 jobs (2 finished before, 1 to begin)" in done.stdout
+    config, hydra = (
+        OmegaConf.load(tmp_path / "sweep" / "2" / ".hydra" / f"{name}.yaml") for name in ("config", "hydra")
+    )
+    assert (config.optimizer.lr, config.seed) == (0.03, 2)
+    assert "joblib" in hydra.hydra.launcher._target_, "as it was begun"
+    # It has become the sweep that a bare sweep.resume goes on with.
+    assert "sweep of 3 jobs (3 finished before)" in door("train.py", "-m", "sweep.resume=sweep").stdout
+
+
+def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_path: Path, root: Path) -> None:
+    mine = tmp_path / "extra" / "optimizer" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text((root / "conf/optimizer/sgd.yaml").read_text())
+    given = ("-m", "--config-dir", "extra", "optimizer=mine", "seed=1,2", *TINY)
+    door("train.py", *given, "hydra.sweep.dir=sweep")
+    mine.write_text(mine.read_text().replace("lr: 0.1", "lr: 0.2"))
+    done = door("train.py", *given, "sweep.resume=sweep", expect=2)
+    assert "was begun with another configuration: optimizer.lr was 0.1, is 0.2. Give" in done.stderr
+    done = door("train.py", *given, "sweep.resume=sweep", "optimizer.lr=0.1")
+    assert "2 finished before" in done.stdout
+
+
+def test_the_command_line_changes_what_an_experiment_sweeps_over(door: Door, tmp_path: Path) -> None:
+    given = ("experiment=mlp_activations", "data=fashion_mnist_mini", *TINY, "hydra.sweep.dir=sweep")
+    done = door("train.py", *given, "model.activation=tanh", "seed=3,4")
+    assert "sweep of 2 jobs" in done.stdout
+    configs = [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml") for job in ("0", "1")]
+    assert [(c.model.activation, c.seed) for c in configs] == [("tanh", 3), ("tanh", 4)]
+
+
+def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:
+    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=a 'sweep', really", expect=None)
+    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
+    done = door("train.py", "-m", "seed=3,4", *TINY, "hydra.sweep.dir=sweep", expect=2)
+    assert "holds a sweep already: go on with it by sweep.resume=sweep" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_jobs_in_other_processes_are_stopped_and_go_on(
+    door: Door, tmp_path: Path, root: Path, undisturbed: Path, name: str
+) -> None:
+    sweep = tmp_path / "sweep"
+    process = start(root, tmp_path, *SWEEP, "hydra/launcher=joblib", "hydra.sweep.dir=sweep", group=True)
+    wait_for(sweep / "1" / "run.json", process)
+    wait_for(sweep / "0" / "run.json", process)
+    time.sleep(random.SystemRandom().uniform(0, 1))
+    if name == "SIGINT":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output = process.communicate(timeout=300)[0]
+        assert process.returncode == 130, output
+        assert "go on with: uv run scripts/train.py -m sweep.resume=sweep" in output
+        assert "running" not in states(sweep)
+    else:
+        process.kill()
+        process.communicate(timeout=300)  # its workers, which have the same output, are gone
+    done = door("train.py", "-m", "sweep.resume=sweep", "hydra.launcher.n_jobs=1")
+    assert "4 of 4 jobs finished" in done.stdout
+    for job in "0123":
+        # Which job got which folder does not depend on which was done first.
+        assert_same(sweep / job, undisturbed / job)

@@ -1,0 +1,61 @@
+"""Sweeps that tests start, and what lies in their folders."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from run_files import metrics, table, weights
+
+TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """Bit for bit the same numbers."""
+    assert metrics(a) == metrics(b)
+    assert table(a) == table(b)
+    one, other = weights(a), weights(b)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def run_json(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def jobs(sweep: Path) -> set[str]:
+    return {path.name for path in sweep.iterdir() if path.is_dir()}
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Of each file: when it was last written, and its place on the disk, which a new file would not share."""
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_ino) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def start(root: Path, folder: Path, *arguments: str, group: bool = False) -> subprocess.Popen[str]:
+    command = [sys.executable, str(root / "scripts" / "train.py"), *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=group,
+    )
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline and process.poll() is None:
+        if file.exists():
+            return
+        time.sleep(0.005)
+    process.kill()
+    raise AssertionError(f"no {file}: {process.communicate()[0]}")
