@@ -1,5 +1,8 @@
 """When checkpoints are written, and what they remember."""
 
+import errno
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +99,35 @@ def test_when_the_last_checkpoint_is_written(
     watched = Watched(**settings)
     fit(watched, FALLING, **trainer)
     assert watched.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([0.3, math.nan], 0), ([math.nan, 0.2, math.nan], 1), ([math.nan] * 2, None)]
+)
+def test_no_number_is_the_best_score_only_where_there_is_no_other(
+    fit: Fit, scores: list[float], best: int | None
+) -> None:
+    kept = checkpoint()
+    fit(kept, scores)
+    assert kept.best_epoch == best
+
+
+def test_without_links_the_two_checkpoints_are_copies(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: object) -> None:
+        raise OSError(errno.EPERM, "no links on this file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    fit(checkpoint(), FALLING)
+    best, last = (torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert (best["global_step"], last["global_step"]) == (BATCHES, 3 * BATCHES)
+    assert sorted(file.name for file in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_direction_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match=r"callbacks\.checkpoint\.mode must be max or min, got .up"):
+        checkpoint(mode="up")
 
 
 def test_a_checkpoint_within_an_epoch_is_not_taken_for_the_best(fit: Fit, tmp_path: Path) -> None:

@@ -214,6 +214,17 @@ def test_typos_are_answered_with_the_nearest_right_thing(door: Door, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_that_make_no_figure_are_refused(door: Door) -> None:
+    none = " ".join(f"~figure.networks.{name}" for name in ("alexnet", "vgg11", "nin", "googlenet", "resnet18"))
+    cases = {
+        "figure=shapes figure.depth=0": "figure.depth must be at least 1, got 0",
+        f"figure=costs {none}": "figure.networks is empty: add one with",
+        "figure=features run=nowhere": "there is no folder nowhere",
+    }
+    for given, message in cases.items():
+        assert message in door("figures.py", *given.split(), expect=2).stderr
+
+
 def test_help(door: Door) -> None:
     said = door("figures.py", "--help").stdout
     assert re.search(r"^figure: activations, costs, features, schedules, shapes$", said, re.MULTILINE)

@@ -70,6 +70,16 @@ def test_a_job_stands_where_its_files_say(tmp_path: Path) -> None:
     assert sweep.state(one) == "finished"
 
 
+def test_a_stop_file_that_says_nothing_still_stops(tmp_path: Path) -> None:
+    sweep = SweepFolder(tmp_path)
+    assert sweep.stopped() is None
+    sweep.stop("stopped by SIGTERM", 15)
+    assert sweep.stopped() == {"why": "stopped by SIGTERM", "signal": 15}
+    for content in ("", "[]", "{"):
+        sweep.stop_file.write_text(content)
+        assert sweep.stopped() == {"why": f"{sweep.stop_file} says so", "signal": 0}
+
+
 HOLD = "import sys, pathlib; from imgclf.holding import held\nwith held(pathlib.Path(sys.argv[1]), 'a run'):\n"
 
 

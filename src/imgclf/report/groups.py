@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgclf.errors import InputError
-from imgclf.report.runs import DIVERGED, Run
+from imgclf.report.runs import Run
 from imgclf.report.settings import Setting, Settings, identity, settings_of
 
 # What a table begins with; others follow as they come.
@@ -80,11 +80,6 @@ class Group:
     def seeds(self) -> int:
         """How many seeds have finished."""
         return len({identity(run.seed) for run in self.finished})
-
-    @property
-    def diverged(self) -> int:
-        """How many runs have a loss or accuracy that is no number."""
-        return sum(run.outcome == DIVERGED for run in self.runs)
 
     def label(self, titles: Sequence[str]) -> str:
         """``lr=0.3, hidden_sizes=[64]``."""
