@@ -51,8 +51,8 @@ def idx_files(changed: dict[str, bytes | None], suffix: str = "") -> Given:
         (folder / "data").mkdir()
         for name, content in (fashion() | changed).items():
             if content is not None:
-                packed = gzip.compress(content) if suffix and name not in changed else content
-                (folder / "data" / f"{name}{suffix}").write_bytes(packed)
+                held = packed(content) if suffix and name not in changed else content
+                (folder / "data" / f"{name}{suffix}").write_bytes(held)
 
     return given
 
