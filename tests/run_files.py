@@ -24,3 +24,8 @@ def metrics(folder: Path) -> dict[str, Any]:
     """metrics.json."""
     found = json.loads((folder / "metrics.json").read_text())
     return {k: v for k, v in found.items() if k not in ("seconds", "images_per_second")}
+
+
+def run_json(folder: Path) -> dict[str, Any]:
+    """run.json, whole."""
+    return json.loads((folder / "run.json").read_text())

@@ -1,12 +1,8 @@
 """Sweeps that tests start, and what lies in their folders."""
 
-import json
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from run_files import metrics, table, weights
@@ -23,10 +19,6 @@ def assert_same(a: Path, b: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def run_json(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text())
-
-
 def jobs(sweep: Path) -> set[str]:
     return {path.name for path in sweep.iterdir() if path.is_dir()}
 
@@ -34,21 +26,6 @@ def jobs(sweep: Path) -> set[str]:
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     """Of each file: when it was last written, and its place on the disk, which a new file would not share."""
     return {str(p): (p.stat().st_mtime_ns, p.stat().st_ino) for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def start(root: Path, folder: Path, *arguments: str, group: bool = False) -> subprocess.Popen[str]:
-    command = [sys.executable, str(root / "scripts" / "train.py"), *arguments]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        start_new_session=group,
-    )
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:

@@ -104,9 +104,7 @@ def test_when_the_last_checkpoint_is_written(
 @pytest.mark.parametrize(
     ("scores", "best"), [([0.3, math.nan], 0), ([math.nan, 0.2, math.nan], 1), ([math.nan] * 2, None)]
 )
-def test_no_number_is_the_best_score_only_where_there_is_no_other(
-    fit: Fit, scores: list[float], best: int | None
-) -> None:
+def test_a_score_that_is_no_number_is_never_the_best(fit: Fit, scores: list[float], best: int | None) -> None:
     kept = checkpoint()
     fit(kept, scores)
     assert kept.best_epoch == best

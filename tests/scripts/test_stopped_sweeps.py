@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import Door
 from omegaconf import OmegaConf
-from sweep_runs import TINY, assert_same, jobs, run_json, snapshot, start, wait_for
+from run_files import run_json
+from started import finish, start
+from sweep_runs import TINY, assert_same, jobs, snapshot, wait_for
 
 SWEEP = (
     "-m",
@@ -27,9 +29,7 @@ SWEEP = (
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    process = start(root, folder, *SWEEP, "hydra.sweep.dir=sweep")
-    output = process.communicate(timeout=600)[0]
-    assert process.returncode == 0, output
+    finish(start(root, folder, *SWEEP, "hydra.sweep.dir=sweep"))
     return folder / "sweep"
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Door
-from run_files import metrics
-from sweep_runs import TINY, assert_same, jobs, run_json, snapshot, start
+from run_files import metrics, run_json
+from started import finish, start
+from sweep_runs import TINY, assert_same, jobs, snapshot
 
 # A network of the user's own that fails in its first step until the file "mended" appears in the working directory.
 MINE = """
@@ -170,9 +171,7 @@ def singles(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     for deterministic, trainer in POINTS:
         given = [a for a in MIXED if "," not in a and a != "-m"]
         given += [f"trainer.deterministic={deterministic}", f"trainer={trainer}"]
-        process = start(root, folder, *given, f"hydra.run.dir={deterministic}_{trainer}")
-        output = process.communicate(timeout=300)[0]
-        assert process.returncode == 0, output
+        finish(start(root, folder, *given, f"hydra.run.dir={deterministic}_{trainer}"))
     return folder
 
 

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from board_files import Board
 from brake import braked
-from conftest import Door
-from run_files import metrics, table, weights
+from conftest import ROOT, Door
+from run_files import metrics, run_json, table, weights
+from started import finish, start
 
 SHORT = ("trainer.max_epochs=3", "data.batch_size=500")
 
@@ -23,10 +23,6 @@ SHORT = ("trainer.max_epochs=3", "data.batch_size=500")
 def same_weights(a: Path, b: Path) -> bool:
     one, other = weights(a), weights(b)
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def run_json(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text())
 
 
 def test_the_plain_command_trains_tests_and_says_where_things_are(door: Door, tmp_path: Path) -> None:
@@ -90,19 +86,14 @@ RUN = (
 )
 
 
+BRAKE = {"PYTHONPATH": str(ROOT / "tests")}  # where the brake is found
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    process = start(root, *RUN, f"hydra.run.dir={folder}")
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
+    finish(start(root, folder.parent, *RUN, f"hydra.run.dir={folder}"))
     return folder
-
-
-def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(root / "scripts" / "train.py"), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "tests")}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for_row(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
@@ -120,7 +111,7 @@ def test_a_stopped_run_continues_to_the_very_numbers(
 ) -> None:
     signum = signal.Signals[name]
     folder = tmp_path / "run"
-    process = start(root, *RUN, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}")
+    process = start(root, tmp_path, *RUN, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}", **BRAKE)
     wait_for_row(folder, 3, process)
     process.send_signal(signum)
     output = process.communicate(timeout=60)[0]
@@ -134,7 +125,7 @@ def test_a_stopped_run_continues_to_the_very_numbers(
         assert run_json(folder)["outcome"] == "interrupted"
     assert not (folder / "metrics.json").exists()
 
-    door("train.py", f"resume={folder}", PYTHONPATH=str(root / "tests"))
+    door("train.py", f"resume={folder}", **BRAKE)
     assert same_weights(folder, undisturbed)
     assert table(folder) == table(undisturbed)
     assert metrics(folder) == metrics(undisturbed)
@@ -185,7 +176,7 @@ def test_what_every_process_refuses_is_said_once(door: Door) -> None:
 
 def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path, root: Path) -> None:
     folder = tmp_path / "run"
-    process = start(root, "trainer=ddp_cpu", "trainer.max_epochs=100000", f"hydra.run.dir={folder}")
+    process = start(root, tmp_path, "trainer=ddp_cpu", "trainer.max_epochs=100000", f"hydra.run.dir={folder}")
     wait_for_row(folder, 1, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2
@@ -208,13 +199,13 @@ def test_ddp_is_stopped_by_one_signal_and_resumed(door: Door, tmp_path: Path, ro
     options = ("trainer=ddp_cpu", "trainer.max_epochs=6", "model.dropout=0.3", "data.batch_size=100")
     door("train.py", *options, "hydra.run.dir=whole")
     folder = tmp_path / "stopped"
-    process = start(root, *options, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}")
+    process = start(root, tmp_path, *options, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}", **BRAKE)
     wait_for_row(folder, 2, process)
     process.terminate()
     assert process.wait(timeout=60) == 128 + signal.SIGTERM, process.communicate()[0]
     process.communicate()
     (tmp_path / "brake").unlink()
-    door("train.py", f"resume={folder}", PYTHONPATH=str(root / "tests"))
+    door("train.py", f"resume={folder}", **BRAKE)
     assert same_weights(folder, tmp_path / "whole")
     assert table(folder) == table(tmp_path / "whole")
 

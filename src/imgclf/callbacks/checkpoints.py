@@ -141,7 +141,7 @@ class BestAndLast(Checkpoint):
             better = score > self.best_score if self.mode == "max" else score < self.best_score
             if not better:
                 return False
-        elif score != score:  # not a number is no best, unless nothing else comes
+        elif score != score:  # not a number is never the best
             return False
         self.best_score, self.best_epoch = score, trainer.current_epoch
         return True
