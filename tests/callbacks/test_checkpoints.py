@@ -101,6 +101,25 @@ def test_when_the_last_checkpoint_is_written(
     assert watched.steps == steps
 
 
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_takes_its_name(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    named: list[tuple[str, bool]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(number: int) -> None:
+        written.append(os.fstat(number).st_ino)
+        fsync(number)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        named.append((target.name, written[-1:] == [path.stat().st_ino]))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    fit(checkpoint(), [0.1, 0.2])
+    assert named == [("best.ckpt", True), ("last.ckpt", True)] * 2
+
+
 @pytest.mark.parametrize(
     ("scores", "best"), [([0.3, math.nan], 0), ([math.nan, 0.2, math.nan], 1), ([math.nan] * 2, None)]
 )

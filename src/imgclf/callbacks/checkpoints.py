@@ -16,8 +16,9 @@ from imgclf.errors import InputError
 class BestAndLast(Checkpoint):
     """Keep two checkpoints in ``checkpoints/`` of the run folder: the best epoch's and the last epoch's.
 
-    Both are written aside and renamed, so that a killed run never leaves half a file. The best score is kept in the
-    checkpoint, without any path, so that a resumed run, even in a folder that was moved, remembers it.
+    Both are written aside and renamed, so that a killed run never leaves half a file, and only when all of it is on
+    the disk, so that neither does a power cut. The best score is kept in the checkpoint, without any path, so that a
+    resumed run, even in a folder that was moved, remembers it.
 
     Args:
         monitor: name of the metric that decides which epoch is best. Where it is a validation metric and nothing
@@ -110,6 +111,7 @@ class BestAndLast(Checkpoint):
                 aside.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
             trainer.save_checkpoint(aside)
             if trainer.is_global_zero:
+                _require_on_disk(aside)
                 if best:
                     _second_name(aside, copy)
                     copy.replace(folder / "best.ckpt")
@@ -168,6 +170,14 @@ def validates_now(trainer: Trainer) -> bool:
     """Whether the epoch in progress is one that ends with validation."""
     every = trainer.check_val_every_n_epoch
     return every is None or (trainer.current_epoch + 1) % every == 0
+
+
+def _require_on_disk(file: Path) -> None:
+    """Some file systems rename at once, and write the bytes within half a minute."""
+    if file.is_dir():  # as some strategies save
+        return
+    with file.open("r+b") as written:
+        os.fsync(written.fileno())
 
 
 def _second_name(file: Path, copy: Path) -> None:
