@@ -17,7 +17,7 @@ from imgclf.config.door import SUPPLIED
 from imgclf.run.build import built
 from imgclf.run.freeze import frozen, thawed
 from imgclf.run.processes import process_count
-from imgclf.run.train import fit_and_test
+from imgclf.run.training import fit_and_test
 from imgclf.run_folder import RunFolder
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -16,7 +16,7 @@ def evaluate(config: DictConfig) -> int:
     Returns:
         The exit code.
     """
-    return in_processes(config, evaluate_rank, str(weights_file(config)))
+    return in_processes(config, f"{__name__}:evaluate_rank", str(weights_file(config)))
 
 
 def evaluate_rank(config: DictConfig, weights: str) -> int:

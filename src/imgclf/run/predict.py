@@ -33,7 +33,7 @@ def predict(config: DictConfig) -> int:
     if config.images is not None:
         return predict_pictures(config)
     with tempfile.TemporaryDirectory(prefix="imgclf-parts-") as parts:
-        return in_processes(config, predict_rank, parts)
+        return in_processes(config, f"{__name__}:predict_rank", parts)
 
 
 def predict_rank(config: DictConfig, parts: str) -> int:

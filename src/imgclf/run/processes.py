@@ -1,10 +1,9 @@
 """How many processes a configuration asks for."""
 
+import importlib
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from imgclf import ranks, scheduler
@@ -12,14 +11,16 @@ from imgclf.errors import InputError
 from imgclf.log import log_to, quieten
 from imgclf.ranks import is_first as is_first
 from imgclf.ranks import process_number as process_number
-from imgclf.run.trainer import require_sensible
-
-# What a process runs: the configuration, and an argument of its own.
-Rank = Callable[[DictConfig, str], int]
+from imgclf.run.sensible import require_sensible
 
 
-def in_processes(config: DictConfig, rank: Rank, argument: str) -> int:
-    """Run ``rank(config, argument)`` here, or in as many processes as the trainer's configuration asks for.
+def in_processes(config: DictConfig, function: str, argument: str) -> int:
+    """Run ``function(config, argument)`` here, or in as many processes as the trainer's configuration asks for.
+
+    Args:
+        config: of the command.
+        function: ``module:name``, what each process runs; imported only where it runs.
+        argument: handed on.
 
     Returns:
         The exit code.
@@ -28,13 +29,18 @@ def in_processes(config: DictConfig, rank: Rank, argument: str) -> int:
     count = process_count(config.trainer)
     if ranks.started_from_outside():
         scheduler.require_tasks(count * config.trainer.num_nodes)
-        return rank(config, argument)
-    if count == 1:
-        return rank(config, argument)
-    with tempfile.TemporaryDirectory(prefix="imgclf-") as folder:
-        file = Path(folder) / "config.yaml"
-        OmegaConf.save(config, file, resolve=True)
-        return ranks.launch(count, f"{rank.__module__}:{rank.__name__}", str(file), argument)
+    elif count > 1:
+        with tempfile.TemporaryDirectory(prefix="imgclf-") as folder:
+            file = Path(folder) / "config.yaml"
+            OmegaConf.save(config, file, resolve=True)
+            return ranks.launch(count, function, str(file), argument)
+    module, name = function.split(":")
+    return int(getattr(importlib.import_module(module), name)(config, argument))
+
+
+def runs_here(trainer: DictConfig) -> bool:
+    """Whether this process does the work itself, rather than start others that do."""
+    return ranks.started_from_outside() or process_count(trainer) == 1
 
 
 def process_count(trainer: DictConfig) -> int:
@@ -68,7 +74,7 @@ def _device_count(trainer: DictConfig) -> int:
     if OmegaConf.is_list(devices):
         return len(devices)
     if str(devices) in ("auto", "-1"):
-        return 1 if trainer.accelerator == "cpu" else max(1, torch.cuda.device_count())
+        return 1 if trainer.accelerator == "cpu" else max(1, _gpus())
     if not str(devices).isdecimal() or int(devices) < 1:
         raise InputError(
             f"trainer.devices={devices}: expected how many, from 1; or a list of their numbers, [0,2]; or -1 for all"
@@ -77,9 +83,17 @@ def _device_count(trainer: DictConfig) -> int:
 
 
 def _require_gpus(trainer: DictConfig, count: int) -> None:
-    there = torch.cuda.device_count()
-    if there and trainer.accelerator in ("auto", "gpu", "cuda") and count > there:
+    if trainer.accelerator not in ("auto", "gpu", "cuda"):
+        return
+    there = _gpus()
+    if there and count > there:
         raise InputError(f"trainer.devices={trainer.devices}: there are {there} GPU(s) here; choose at most {there}")
+
+
+def _gpus() -> int:
+    import torch  # only where GPUs are asked for: a process that starts others needs it for nothing else
+
+    return torch.cuda.device_count()
 
 
 def speak(file: Path | None) -> None:

@@ -1,17 +1,15 @@
 """Lightning's Trainer, with a precision that suits the machine and less to do between the steps of a small network."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import pytorch_lightning
-import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from imgclf.errors import InputError
+from imgclf.run.devices import device_type, multiplies_bfloat16
 
 Precision = Literal[
     "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "bf16", "16", "64", 16, 32, 64
@@ -51,46 +49,6 @@ class Trainer(pytorch_lightning.Trainer):
             self.state.stage = None
 
 
-# Smallest sensible values, of which Lightning looks at some only when it divides by them.
-_AT_LEAST = {
-    "accumulate_grad_batches": 1,
-    "check_val_every_n_epoch": 1,
-    "gradient_clip_val": 0,
-    "log_every_n_steps": 0,
-    "max_epochs": -1,
-    "num_sanity_val_steps": -1,
-}
-
-
-def require_sensible(settings: Mapping[Any, Any]) -> None:
-    """Look at the arguments of a Trainer that trains for what Lightning takes without a word, or fails on later.
-
-    Not in the constructor, which the check of configurations reads: it would no longer see what is handed on.
-
-    Raises:
-        InputError: a value makes no sense.
-    """
-    for name, least in _AT_LEAST.items():
-        value = settings.get(name)
-        if isinstance(value, int | float) and value < least:
-            raise InputError(f"trainer.{name}={value}: expected {least} or more")
-    if settings.get("limit_train_batches") == 0:
-        raise InputError("trainer.limit_train_batches=0: nothing would be trained; give a number from 1, or a share")
-    if settings.get("val_check_interval") == 0:
-        raise InputError("trainer.val_check_interval=0: give a number of batches from 1, or a share of an epoch")
-    has_end = settings.get("max_steps") not in (None, -1) or settings.get("max_time") is not None
-    if "max_epochs" in settings and settings["max_epochs"] is None and not has_end:
-        raise InputError("trainer.max_epochs=null: Lightning would take 1000; give the number, or -1 for no end")
-    strategy = settings.get("strategy")
-    if isinstance(strategy, str) and strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
-        raise InputError(f"trainer.strategy={strategy}: the program starts the processes itself; give ddp")
-    device, precision = device_type(settings.get("accelerator", "auto")), str(settings.get("precision"))
-    if device == "cpu" and precision in ("16-mixed", "16"):
-        raise InputError(f"trainer.precision={precision}: a processor has it not; give bf16-mixed, 32-true or auto")
-    if device == "cuda" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported():
-        raise InputError(f"trainer.precision={precision}: this GPU has it not; give 16-mixed, 32-true or auto")
-
-
 class NoProfiler(PassThroughProfiler):
     """Measures nothing, without making a context of its own for each of the some 60 actions of a step."""
 
@@ -123,26 +81,3 @@ def skip_idle_hooks(callback: Callback) -> None:
     for hook in STEP_HOOKS:
         if not is_overridden(hook, callback, parent=Callback):
             setattr(callback, hook, None)
-
-
-def device_type(accelerator: str) -> str:
-    """``cuda``, ``cpu`` or another kind of device that ``trainer.accelerator`` stands for on this machine."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "cuda"
-    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
-        return "mps"
-    return "cpu" if accelerator == "auto" else accelerator
-
-
-def multiplies_bfloat16(device: str) -> bool:
-    """Whether the device has instructions for it: AVX512-BF16 or AMX on a processor, Ampere and later among GPUs.
-
-    Without them bfloat16 is emulated, which is slower than float32.
-    """
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device == "cpu":
-        # torch tells through these alone; a version without them counts as a processor without the instructions.
-        questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
-    return False

@@ -10,7 +10,7 @@ from imgclf.errors import InputError
 from imgclf.log import quieten
 from imgclf.run.build import built, built_group
 from imgclf.run.processes import process_count
-from imgclf.run.trainer import require_sensible
+from imgclf.run.sensible import require_sensible
 from imgclf.sweep.isolation import isolated
 from imgclf.sweep.points import Point
 
