@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from run_files import metrics, table, weights
+from starter import Started
 
 TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
 
@@ -28,7 +29,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_mtime_ns, p.stat().st_ino) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(file: Path, process: "Started | subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         if file.exists():

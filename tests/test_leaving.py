@@ -36,7 +36,7 @@ leave(json.loads(sys.argv[2]))
 
 def run(program: str, *arguments: str, before: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, *before, program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import csv
 import os
-import subprocess
-import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 import py7zr
 import pytest
 import torch
-from conftest import Door
+from conftest import Door, Doors
 from PIL import Image
 
 from imgclf.images.kaggle import CLASSES
@@ -58,20 +56,10 @@ def rows(file: Path) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def trained(archive: Path, tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def trained(archive: Path, tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     """A folder in which the data were prepared and a network was trained on all of them."""
     folder = tmp_path_factory.mktemp("competition")
-
-    def run(*command: str) -> None:
-        done = subprocess.run(
-            [sys.executable, str(root / "scripts" / command[0]), *command[1:]],
-            cwd=folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
+    run = doors(folder)
     run("prepare_kaggle.py", f"archive={archive}", "dir=data/cifar-10")
     settings = (*FAST, "data.augment=none", "trainer.max_epochs=100", "optimizer=adamw", "optimizer.lr=0.001")
     run("train.py", "data=kaggle_cifar10", *settings, "retrain_on_all=true", "hydra.run.dir=run")

@@ -1,14 +1,11 @@
 """scripts/predict.py images=FOLDER, as a user runs it."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Door
+from conftest import Door, Doors
 from PIL import Image
 
 from imgclf.data.fashion_mnist import FashionMNISTMini
@@ -17,13 +14,11 @@ COUNT = 70
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     """A run folder, of a network that was trained a little."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    command = [sys.executable, str(root / "scripts" / "train.py"), "trainer.max_epochs=3", f"hydra.run.dir={folder}"]
-    done = subprocess.run([*command, "test=false"], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    folder = tmp_path_factory.mktemp("run")
+    doors(folder)("train.py", "trainer.max_epochs=3", "hydra.run.dir=run", "test=false")
+    return folder / "run"
 
 
 @pytest.fixture(scope="module")

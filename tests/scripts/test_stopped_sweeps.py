@@ -4,14 +4,15 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Door
+from conftest import Door, Doors, Start
 from omegaconf import OmegaConf
 from run_files import run_json
-from started import finish, start
 from sweep_runs import TINY, assert_same, jobs, snapshot, wait_for
 
 SWEEP = (
@@ -27,9 +28,9 @@ SWEEP = (
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(start(root, folder, *SWEEP, "hydra.sweep.dir=sweep"))
+    doors(folder)("train.py", *SWEEP, "hydra.sweep.dir=sweep")
     return folder / "sweep"
 
 
@@ -40,11 +41,11 @@ def states(sweep: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_stopped_sweep_goes_on_to_the_very_numbers(
-    door: Door, tmp_path: Path, root: Path, undisturbed: Path, name: str
+    door: Door, start: Start, tmp_path: Path, undisturbed: Path, name: str
 ) -> None:
     signum = signal.Signals[name]
     sweep = tmp_path / "sweep"
-    process = start(root, tmp_path, *SWEEP, "hydra.sweep.dir=sweep")
+    process = start(*SWEEP, "hydra.sweep.dir=sweep")
     wait_for(sweep / "1" / "run.json", process)
     moment = random.SystemRandom().uniform(0, run_json(sweep / "0")["seconds"])
     time.sleep(moment)
@@ -127,11 +128,22 @@ def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+@pytest.mark.counted
 def test_jobs_in_other_processes_are_stopped_and_go_on(
     door: Door, tmp_path: Path, root: Path, undisturbed: Path, name: str
 ) -> None:
     sweep = tmp_path / "sweep"
-    process = start(root, tmp_path, *SWEEP, "hydra/launcher=joblib", "hydra.sweep.dir=sweep", group=True)
+    # A Python of its own, whose main module joblib's processes import, and whose signals are not the tests'.
+    process = subprocess.Popen(
+        [sys.executable, root / "scripts" / "train.py", *SWEEP, "hydra/launcher=joblib", "hydra.sweep.dir=sweep"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
     wait_for(sweep / "1" / "run.json", process)
     wait_for(sweep / "0" / "run.json", process)
     time.sleep(random.SystemRandom().uniform(0, 1))

@@ -1,7 +1,6 @@
 """A run and a sweep on TensorBoard's pages, in a real browser."""
 
 import contextlib
-import os
 import re
 import subprocess
 import sys
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import PROGRAM, Browser
+from conftest import Doors
 from numpy.typing import NDArray
 from PIL import Image
 from run_files import metrics, table
-from starter import Starter
 
 from imgclf.pictures.lettering import BLUE, VERMILLION
 
@@ -25,13 +24,11 @@ SWEEP = ("-m", "optimizer.lr=0.02,0.3", "trainer.max_epochs=3", "data.batch_size
 
 
 @pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory, starter: Starter, root: Path) -> Path:
+def logs(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     """The folders ``run`` and ``sweep``."""
-    folder, out = tmp_path_factory.mktemp("logs"), tmp_path_factory.mktemp("out")
+    folder = tmp_path_factory.mktemp("logs")
     for arguments in ((*RUN, "hydra.run.dir=run"), (*SWEEP, "hydra.sweep.dir=sweep")):
-        command = [str(root / "scripts" / "train.py"), *arguments]
-        done = starter.run(command, folder, os.environ | {"OMP_NUM_THREADS": "1"}, out, seconds=300)
-        assert done.returncode == 0, done.stdout + done.stderr
+        doors(folder)("train.py", *arguments)
     return folder
 
 

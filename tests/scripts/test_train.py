@@ -13,9 +13,9 @@ import pytest
 import torch
 from board_files import Board
 from brake import braked
-from conftest import ROOT, Door
+from conftest import ROOT, Door, Doors, Start
 from run_files import metrics, run_json, table, weights
-from started import finish, start
+from starter import Started
 
 SHORT = ("trainer.max_epochs=3", "data.batch_size=500")
 
@@ -90,14 +90,14 @@ BRAKE = {"PYTHONPATH": str(ROOT / "tests")}  # where the brake is found
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    finish(start(root, folder.parent, *RUN, f"hydra.run.dir={folder}"))
+    doors(folder.parent)("train.py", *RUN, f"hydra.run.dir={folder}")
     return folder
 
 
-def wait_for_row(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+def wait_for_row(folder: Path, count: int, process: Started) -> None:
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         if (folder / "metrics.csv").exists() and len(table(folder)) >= count:
             return
@@ -107,14 +107,14 @@ def wait_for_row(folder: Path, count: int, process: subprocess.Popen[str]) -> No
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_stopped_run_continues_to_the_very_numbers(
-    door: Door, tmp_path: Path, root: Path, undisturbed: Path, name: str
+    door: Door, start: Start, tmp_path: Path, undisturbed: Path, name: str
 ) -> None:
     signum = signal.Signals[name]
     folder = tmp_path / "run"
-    process = start(root, tmp_path, *RUN, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}", **BRAKE)
+    process = start(*RUN, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}", **BRAKE)
     wait_for_row(folder, 3, process)
     process.send_signal(signum)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=300)[0]
     (tmp_path / "brake").unlink()
     if signum == signal.SIGKILL:
         assert process.returncode == -signum
@@ -169,20 +169,28 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     assert first == second
 
 
-def test_what_every_process_refuses_is_said_once(door: Door) -> None:
-    done = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", expect=2)
+@pytest.mark.counted
+def test_what_every_process_refuses_is_said_once_and_the_one_that_starts_them_loads_no_torch(
+    door: Door, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
+    )
+    done = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", expect=2, PYTHONPATH=str(tmp_path))
+    assert done.stderr.endswith("False\n")
     assert done.stderr.count("LeNet cannot take images of 1x4x4") == 1, done.stderr
 
 
-def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path, root: Path) -> None:
+@pytest.mark.counted
+def test_a_killed_parent_leaves_no_process_behind(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start(root, tmp_path, "trainer=ddp_cpu", "trainer.max_epochs=100000", f"hydra.run.dir={folder}")
+    process = start("trainer=ddp_cpu", "trainer.max_epochs=100000", f"hydra.run.dir={folder}")
     wait_for_row(folder, 1, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 2
     process.kill()
-    process.communicate(timeout=30)
-    deadline = time.monotonic() + 20
+    process.communicate(timeout=300)
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and any(_alive(pid) for pid in children):
         time.sleep(0.1)
     assert not [pid for pid in children if _alive(pid)]
@@ -195,15 +203,15 @@ def _alive(pid: str) -> bool:
         return False
 
 
-def test_ddp_is_stopped_by_one_signal_and_resumed(door: Door, tmp_path: Path, root: Path) -> None:
+@pytest.mark.counted
+def test_ddp_is_stopped_by_one_signal_and_resumed(door: Door, start: Start, tmp_path: Path) -> None:
     options = ("trainer=ddp_cpu", "trainer.max_epochs=6", "model.dropout=0.3", "data.batch_size=100")
     door("train.py", *options, "hydra.run.dir=whole")
     folder = tmp_path / "stopped"
-    process = start(root, tmp_path, *options, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}", **BRAKE)
+    process = start(*options, *braked(tmp_path / "brake"), f"hydra.run.dir={folder}", **BRAKE)
     wait_for_row(folder, 2, process)
-    process.terminate()
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM, process.communicate()[0]
-    process.communicate()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=300) == 128 + signal.SIGTERM, process.communicate()[0]
     (tmp_path / "brake").unlink()
     door("train.py", f"resume={folder}", **BRAKE)
     assert same_weights(folder, tmp_path / "whole")

@@ -57,6 +57,7 @@ def test_workers_that_gather_batches_change_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(alone[name], helped[name]) for name in alone)
 
 
+@pytest.mark.counted
 def test_two_processes_with_half_the_batch_each_follow_one_and_count_every_image_once(
     door: Door, tmp_path: Path
 ) -> None:

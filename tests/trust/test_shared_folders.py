@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, Door
+from conftest import ROOT, Door, Doors
 from PIL import Image
 
 from imgclf.errors import InputError
@@ -42,15 +42,10 @@ class Harm:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def honest(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     """A finished run with a network of the user's own."""
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("honest")
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *FAST, *OWN_NET, "hydra.run.dir=run"]
-    environment = os.environ | {"PYTHONPATH": NETS, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    doors(folder)("train.py", *FAST, *OWN_NET, "hydra.run.dir=run", PYTHONPATH=NETS)
     return folder / "run"
 
 
