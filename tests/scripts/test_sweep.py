@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Door, Doors
+from loaded import telling_of_torch
 from run_files import metrics, run_json
 from sweep_runs import TINY, assert_same, jobs, snapshot
 
@@ -100,13 +101,9 @@ def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None
 def test_what_is_wrong_with_the_last_point_is_said_before_the_first_job(
     door: Door, tmp_path: Path, arguments: list[str], message: str, quick: bool
 ) -> None:
+    done = door("train.py", "-m", *arguments, *TINY, expect=2, **(telling_of_torch(tmp_path) if quick else {}))
     if quick:
-        (tmp_path / "sitecustomize.py").write_text(
-            "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
-        )
-    done = door("train.py", "-m", *arguments, *TINY, expect=2, PYTHONPATH=str(tmp_path))
-    if quick:
-        assert done.stderr.endswith("False\n"), "torch is not loaded to say so"
+        assert done.stderr.endswith("torch loaded: False\n")
     assert re.search(message, done.stderr, re.DOTALL), done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error: ") == 1

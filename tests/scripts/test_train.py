@@ -14,6 +14,7 @@ import torch
 from board_files import Board
 from brake import braked
 from conftest import ROOT, Door, Doors, Start
+from loaded import telling_of_torch
 from run_files import metrics, run_json, table, weights
 from starter import Started
 
@@ -173,11 +174,9 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
 def test_what_every_process_refuses_is_said_once_and_the_one_that_starts_them_loads_no_torch(
     door: Door, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
-    )
-    done = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", expect=2, PYTHONPATH=str(tmp_path))
-    assert done.stderr.endswith("False\n")
+    given = ("trainer=ddp_cpu", "model=lenet", "data.resize=4")
+    done = door("train.py", *given, expect=2, **telling_of_torch(tmp_path))
+    assert done.stderr.endswith("torch loaded: False\n")
     assert done.stderr.count("LeNet cannot take images of 1x4x4") == 1, done.stderr
 
 
@@ -287,9 +286,11 @@ def test_an_occupied_folder_is_refused(door: Door, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "metrics.json").read_text() == before
 
 
-def test_a_finished_run_is_not_resumed_by_mistake(door: Door) -> None:
+def test_a_finished_run_is_not_resumed_by_mistake(door: Door, tmp_path: Path) -> None:
     door("train.py", "debug=fast", "hydra.run.dir=run")
-    assert "nothing is left to resume" in door("train.py", "resume=run", expect=2).stderr
+    done = door("train.py", "resume=run", expect=2, **telling_of_torch(tmp_path))
+    assert "nothing is left to resume" in done.stderr
+    assert done.stderr.endswith("torch loaded: False\n")
 
 
 def test_a_resumed_run_stays_the_run_it_was(door: Door) -> None:

@@ -49,6 +49,8 @@ def train(config: DictConfig) -> int:
             config, resuming = thawed(folder), True
         elif is_first():
             folder.run_file.unlink()  # stopped in the moment between the two
+    if resuming and is_first():
+        _refuse_to_resume(folder, config)  # at once, and again when the folder is held
     if runs_here(config.trainer):
         importlib.import_module(_TRAINING)  # takes seconds, in which a Ctrl-C is to leave nothing behind
     if is_first():
@@ -99,9 +101,7 @@ def _course(folder: RunFolder) -> list[tuple[int, int] | None]:
 
 def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
     if resuming:
-        _refuse_a_finished_run(folder, config)
-        _refuse_another_run(folder, config)
-        _refuse_a_lost_checkpoint(folder)
+        _refuse_to_resume(folder, config)
         folder.tidy()
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         folder.error_file.unlink(missing_ok=True)
@@ -134,6 +134,12 @@ def _compare_with_first(folder: RunFolder) -> int:
     folder.write_run(reproduced=same)
     print(f"\n{text}")
     return 0 if same else 1
+
+
+def _refuse_to_resume(folder: RunFolder, config: DictConfig) -> None:
+    _refuse_a_finished_run(folder, config)
+    _refuse_another_run(folder, config)
+    _refuse_a_lost_checkpoint(folder)
 
 
 def _refuse_a_finished_run(folder: RunFolder, config: DictConfig) -> None:
