@@ -9,7 +9,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Doors
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds, on a machine with much else to do
@@ -246,20 +246,15 @@ def train() -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, train: Path) -> Callable[..., Run]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Callable[..., Run]:
     """A run of these settings by itself, made once."""
     runs: dict[tuple[str, ...], Run] = {}
 
     def run(*settings: str) -> Run:
         if settings not in runs:
-            folder = tmp_path_factory.mktemp("undisturbed") / "run"
-            command = [sys.executable, str(train), *settings, f"hydra.run.dir={folder}"]
-            environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-            done = subprocess.run(
-                command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            runs[settings] = Run(folder)
+            folder = tmp_path_factory.mktemp("undisturbed")
+            doors(folder)("train.py", *settings, "hydra.run.dir=run")
+            runs[settings] = Run(folder / "run")
         return runs[settings]
 
     return run
