@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 from run_files import run_json
 from sweep_runs import TINY, assert_same, jobs, snapshot, wait_for
 
+from imgclf.holding import held
+
 SWEEP = (
     "-m",
     "optimizer.lr=0.05,0.1",
@@ -118,6 +120,14 @@ def test_the_command_line_changes_what_an_experiment_sweeps_over(door: Door, tmp
     assert "sweep of 2 jobs" in done.stdout
     configs = [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml") for job in ("0", "1")]
     assert [(c.model.activation, c.seed) for c in configs] == [("tanh", 3), ("tanh", 4)]
+
+
+def test_a_sweep_with_a_job_that_another_process_is_at_is_not_gone_on_with(door: Door, tmp_path: Path) -> None:
+    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
+    with held(tmp_path / "sweep" / "1", "a run"):
+        done = door("train.py", "-m", "sweep.resume=sweep", expect=2)
+    assert "another process is still at work in 1 of sweep" in done.stderr
+    assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
 
 
 def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:

@@ -92,6 +92,7 @@ def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None
         (["optimizer.lr=0.1,1e-1"], "the same configuration.*optimizer.lr=0.1.*Leave one of them out", True),
         (["seed=0,1", "sweep.on_error=carry_on"], "sweep.on_error=carry_on: expected one of continue, stop", True),
         (["seed=0,1", "sweep.on_error=stop,continue"], "cannot itself be swept", True),
+        (["seed=0,1", "sweep.seeds=0"], "sweep.seeds=0: expected 1 or more", True),
         (["sweep.resume=nowhere"], "there is no folder nowhere", True),
         (["model.dropout=0.1,0.2,1.5"], r"must lie in \[0, 1\), got 1.5\nin the job model.dropout=1.5", False),
         (["optimizer.lr=0.1,-1"], "optimizer.*learning rate: -1\nin the job optimizer.lr=-1", False),
