@@ -55,7 +55,8 @@ def counted() -> dict[str, str]:
     Importing torch takes half as long again where it counts. So of the programs that import it anew only those of
     tests marked ``counted`` do; scripts that the starter runs always do.
     """
-    return {name: os.environ.pop(name) for name in ("COVERAGE_PROCESS_CONFIG",) if name in os.environ}
+    name = "COVERAGE_PROCESS_CONFIG"
+    return {name: os.environ.pop(name)} if name in os.environ else {}
 
 
 @pytest.fixture(autouse=True)

@@ -79,3 +79,17 @@ def test_every_script_and_every_choice_it_names_is_there(root: Path) -> None:
     groups = "data|model|optimizer|schedule|trainer|callbacks|experiment|figure|search"
     for group, choice in re.findall(rf"\b({groups})=([a-z]\w*)", text):
         assert choice in own or (root / "conf" / group / f"{choice}.yaml").is_file(), f"{group}={choice}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "RESULTS.md"])
+def test_every_command_can_be_pasted_as_it_stands(root: Path, name: str) -> None:
+    """What a line says to people stands behind a #, so that no word of it reaches the program."""
+    blocks = FENCED.findall((root / name).read_text(encoding="utf-8"))
+    lines = [line for _, block in blocks for line in block.replace("\\\n", "").splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if "uv run" in line and "scripts/" in line]
+    assert len(commands) > 5
+    for words in commands:
+        (script,) = [place for place, word in enumerate(words) if word.startswith("scripts/")]
+        assert [word for word in words[script + 1 :] if "=" not in word and not word.startswith(("-", "~"))] == [], (
+            words
+        )

@@ -130,8 +130,13 @@ def test_a_sweep_with_a_job_that_another_process_is_at_is_not_gone_on_with(door:
     assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
 
 
+def test_a_sweeps_folder_may_be_called_anything(door: Door, tmp_path: Path) -> None:
+    done = door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=\"a 'sweep', really\"")
+    assert "2 of 2 jobs finished" in done.stdout
+    assert jobs(tmp_path / "a 'sweep', really") == {"0", "1"}
+
+
 def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:
-    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=a 'sweep', really", expect=None)
     door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
     done = door("train.py", "-m", "seed=3,4", *TINY, "hydra.sweep.dir=sweep", expect=2)
     assert "holds a sweep already: go on with it by sweep.resume=sweep" in done.stderr

@@ -14,6 +14,13 @@ def device_type(accelerator: str) -> str:
     return "cpu" if accelerator == "auto" else accelerator
 
 
+def has_bfloat16() -> bool:
+    """Whether the GPU computes in it, if only by emulation."""
+    import torch
+
+    return torch.cuda.is_bf16_supported()
+
+
 def multiplies_bfloat16(device: str) -> bool:
     """Whether the device has instructions for it: AVX512-BF16 or AMX on a processor, Ampere and later among GPUs.
 

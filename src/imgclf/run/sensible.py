@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imgclf.errors import InputError
-from imgclf.run.devices import device_type
+from imgclf.run.devices import device_type, has_bfloat16
 
 # Smallest sensible values, of which Lightning looks at some only when it divides by them.
 _AT_LEAST = {
@@ -42,9 +42,5 @@ def require_sensible(settings: Mapping[Any, Any]) -> None:
     device, precision = device_type(settings.get("accelerator", "auto")), str(settings.get("precision"))
     if device == "cpu" and precision in ("16-mixed", "16"):
         raise InputError(f"trainer.precision={precision}: a processor has it not; give bf16-mixed, 32-true or auto")
-    if device == "cuda" and precision.startswith("bf16"):
-        import torch
-
-        if torch.cuda.is_bf16_supported():
-            return
+    if device == "cuda" and precision.startswith("bf16") and not has_bfloat16():
         raise InputError(f"trainer.precision={precision}: this GPU has it not; give 16-mixed, 32-true or auto")
