@@ -22,8 +22,9 @@ from imgclf.leaving import leave
 IMPORTED = (
     "imgclf.run.train",
     "imgclf.run.training",
-    "imgclf.run.evaluate",
-    "imgclf.run.predict",
+    "imgclf.run.evaluation",
+    "imgclf.run.prediction",
+    "imgclf.run.predict_pictures",
     "imgclf.run.figures",
     "imgclf.sweep.job",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Door
+from loaded import telling_of_torch
 
 
 @pytest.fixture
@@ -30,7 +31,6 @@ def test_bad_input(door: Door, tmp_path: Path, trained: Path) -> None:
         return done.stderr
 
     assert "there is no folder nowhere" in refused("run=nowhere")
-    assert "checkpoint must be best or last" in refused("run=run", "checkpoint=worst")
     assert "Did you mean" in refused("run=run", "data.eval_batchsize=3")
     assert "run" in refused()
 
@@ -43,7 +43,13 @@ def test_bad_input(door: Door, tmp_path: Path, trained: Path) -> None:
     torch.save({"state_dict": {"net.1.weight": torch.zeros(3)}}, best)
     assert "holds other weights than MLP has" in refused("run=run")
     best.unlink()
-    assert "there is no" in refused("run=run")
+    for arguments, message in (
+        (["run=run"], "there is no "),
+        (["run=run", "checkpoint=worst"], "must be best or last"),
+    ):
+        done = door("evaluate.py", *arguments, expect=2, **telling_of_torch(tmp_path))
+        assert message in done.stderr
+        assert done.stderr.endswith("torch loaded: False\n")
 
 
 def test_a_malicious_checkpoint_is_not_executed(door: Door, tmp_path: Path, trained: Path) -> None:

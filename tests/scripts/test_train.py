@@ -163,7 +163,9 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()].count("two") == 1
     assert not (tmp_path / "logs").exists(), "no second folder"
     # A run of two processes is evaluated and continued by as many, or by one.
-    first = door("evaluate.py", "run=two").stdout
+    tested = door("evaluate.py", "run=two", **telling_of_torch(tmp_path))
+    assert tested.stderr.endswith("torch loaded: False\n"), "the one that starts them has no need of it"
+    first = tested.stdout
     second = door(
         "evaluate.py", "run=two", "trainer=cpu", "trainer.precision=32-true", "data.eval_batch_size=77"
     ).stdout

@@ -29,7 +29,8 @@ from imgclf.models.activations import ACTIVATIONS
 from imgclf.models.classifier import Classifier
 from imgclf.run.build import built
 from imgclf.run.processes import speak
-from imgclf.run.trained import data_for, trained_model, weights_file
+from imgclf.run.trained import data_for, trained_model
+from imgclf.run.weights import weights_file
 from imgclf.run_folder import write_whole
 from imgclf.schedules.base import Schedule
 

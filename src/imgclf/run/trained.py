@@ -1,7 +1,5 @@
 """A finished run's network, for evaluation and prediction."""
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
@@ -12,20 +10,8 @@ from imgclf.ranks import is_first
 from imgclf.run.agreement import require_same_form, warn_of_other_pixels
 from imgclf.run.build import built, built_group, built_trainer, load_weights
 from imgclf.run.freeze import thawed
+from imgclf.run.weights import weights_file
 from imgclf.run_folder import RunFolder
-
-
-def weights_file(config: DictConfig) -> Path:
-    """The checkpoint that ``config.run`` and ``config.checkpoint`` (best or last) name.
-
-    Raises:
-        InputError: it is neither, or ``config.run`` is no run folder.
-    """
-    folder = RunFolder.existing(config.run)
-    files = {"best": folder.best, "last": folder.last}
-    if config.checkpoint not in files:
-        raise InputError(f"checkpoint must be best or last, got {config.checkpoint!r}")
-    return files[config.checkpoint]
 
 
 def trained_model(config: DictConfig) -> LightningModule:
