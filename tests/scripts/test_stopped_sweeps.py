@@ -88,17 +88,37 @@ def test_a_job_stopped_as_it_takes_its_folder_says_so(door: Door, tmp_path: Path
 
 
 def test_a_sweep_is_widened_by_the_key_that_gets_more_choices_alone(door: Door, tmp_path: Path) -> None:
-    given = ("optimizer.lr=0.03", "seed=0,1", *TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
-    door("train.py", "-m", *given, "hydra.sweep.dir=sweep")
-    done = door("train.py", "-m", "seed=0,1,2", "sweep.resume=sweep")
+    # References mean the job that they are in, when the sweep is widened too.
+    given = ("optimizer.lr=0.01,0.02", "optimizer.momentum=${optimizer.lr}", *TINY)
+    hydra = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "hydra.sweep.subdir=lr_${optimizer.lr}")
+    door("train.py", "-m", *given, *hydra, "hydra.sweep.dir=sweep")
+    done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep")
     assert "sweep of 3 jobs (2 finished before, 1 to begin)" in done.stdout
-    config, hydra = (
-        OmegaConf.load(tmp_path / "sweep" / "2" / ".hydra" / f"{name}.yaml") for name in ("config", "hydra")
+    assert jobs(tmp_path / "sweep") == {"lr_0.01", "lr_0.02", "lr_0.03"}
+    config, hydra_config = (
+        OmegaConf.load(tmp_path / "sweep" / "lr_0.03" / ".hydra" / f"{name}.yaml") for name in ("config", "hydra")
     )
-    assert (config.optimizer.lr, config.seed) == (0.03, 2)
-    assert "joblib" in hydra.hydra.launcher._target_, "as it was begun"
+    assert (config.optimizer.lr, config.optimizer.momentum) == (0.03, 0.03)
+    assert "joblib" in hydra_config.hydra.launcher._target_, "as it was begun"
     # It has become the sweep that a bare sweep.resume goes on with.
     assert "sweep of 3 jobs (3 finished before)" in door("train.py", "-m", "sweep.resume=sweep").stdout
+
+
+def test_a_job_is_not_trained_with_the_number_of_another(door: Door, tmp_path: Path) -> None:
+    given = (
+        "seed=${hydra:job.num}",
+        *TINY,
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=1",
+        "hydra.sweep.dir=sweep",
+    )
+    door("train.py", "-m", "optimizer.lr=0.01,0.02", *given)
+    assert [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml").seed for job in "01"] == [0, 1]
+    # The third job is the first, and only one, that is now begun.
+    done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep", expect=1)
+    assert "depends on the job's number" in done.stderr
+    assert "write the values out" in done.stderr
+    assert states(tmp_path / "sweep") == ["finished", "finished", "failed"]
 
 
 def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_path: Path, root: Path) -> None:

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
+from imgclf.config.command_line import task_overrides
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.figures.activations import activation_curve, activation_table, draw_activations
@@ -158,7 +159,7 @@ def _refuse_what_is_not_drawn(*, own: bool) -> None:
         own: whether ``schedule=CHOICE`` was given.
     """
     unused = ("figure.curves", "figure.warmup_updates") if own else ("optimizer",)
-    for override in HydraConfig.get().overrides.task:
+    for override in task_overrides(HydraConfig.get()):
         if override.lstrip("+~").startswith(unused):
             remedy = (
                 "leave one of the two out; schedule.warmup_updates and optimizer.lr are what it is drawn with"

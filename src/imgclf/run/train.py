@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from imgclf import ranks, scheduler
+from imgclf.config.command_line import hydra_overrides, task_overrides
 from imgclf.config.trust import targets, trusted_config
 from imgclf.errors import BROKEN, USER_ERROR, InputError, is_mendable
 from imgclf.holding import held
@@ -112,7 +113,7 @@ def _prepare(folder: RunFolder, config: DictConfig, resuming: bool) -> None:
         again = {"rerun_of": str(Path(config.rerun).absolute())} if "rerun" in config else {}
         folder.claim(**scheduler.identity(), **again)
         hydra_config = HydraConfig.instance().cfg
-        given = RunFolder(config.rerun).read_overrides() if again else list(HydraConfig.get().overrides.task)
+        given = RunFolder(config.rerun).read_overrides() if again else task_overrides(HydraConfig.get())
         folder.write_hydra(given, OmegaConf.to_yaml(hydra_config))
     folder.write_config(frozen(config))
 
@@ -159,7 +160,7 @@ def _require_one_folder_for_all(resuming: bool) -> None:
     """Processes that torchrun or SLURM has started compose a configuration each, with a time of their own in it."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return  # the sweep says which
-    named = any(override.startswith("hydra.run.dir=") for override in HydraConfig.get().overrides.hydra)
+    named = any(override.startswith("hydra.run.dir=") for override in hydra_overrides(HydraConfig.get()))
     if not (named or resuming):
         raise InputError(
             "several processes were started from outside, by torchrun or SLURM, and each would make a folder of its "

@@ -92,7 +92,8 @@ def _run(config: DictConfig, task: str, job: Job, sweep: SweepFolder) -> int:
     if key(config) != job.key:
         raise InputError(
             "the job's configuration is not the one that was planned: it depends on the job's number, on the time or "
-            "on the process, so a resumed sweep could not tell which job it is"
+            "on the process, so a resumed sweep could not tell which job it is; write the values out instead of "
+            "referring to them"
         )
     _choose_how(config, RunFolder(config.folder))
     with contextlib.ExitStack() as stack:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from imgclf.config.annotations import show
+from imgclf.config.command_line import hydra_overrides, task_overrides
 from imgclf.errors import InputError
 from imgclf.sweep.points import Point, compose, own
 from imgclf.sweep.settings import Settings
@@ -101,15 +102,15 @@ class Plan:
 
     def record(self, *, is_grid: bool) -> None:
         """Keep what the command line said, for going on with the sweep without saying it again."""
-        given = self.master.hydra.overrides
-        arguments = list(own(given.task))
+        given = task_overrides(self.master.hydra)
+        arguments = list(own(given))
         if not is_grid:  # what a search was told of its first trials it is told of all
             told = ("sweep.objective=", "sweep.seeds=")
-            arguments += [str(a) for a in given.task if str(a).startswith(told)]
+            arguments += [a for a in given if a.startswith(told)]
         if arguments or not self.folder.file.exists():
             self.folder.arguments = arguments
         skipped = ("hydra.sweep.dir=", "hydra.mode=")
-        self.folder.hydra_arguments = [a for a in given.hydra if not a.startswith(skipped)]
+        self.folder.hydra_arguments = [a for a in hydra_overrides(self.master.hydra) if not a.startswith(skipped)]
         self.folder.is_grid = is_grid
         self.folder.write()
 

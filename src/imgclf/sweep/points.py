@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from imgclf.config.command_line import task_overrides
 from imgclf.config.door import check_all
 from imgclf.errors import Refused
 from imgclf.run.freeze import resolved
@@ -60,7 +61,7 @@ def grid(master: DictConfig) -> list[tuple[str, ...]] | None:
     if not sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
         return None
     arguments = [f"{name}={value}" for name, value in (sweeper.params or {}).items()]
-    arguments += [argument for argument in master.hydra.overrides.task if not _is_of_the_sweep(argument)]
+    arguments += [argument for argument in task_overrides(master.hydra) if not _is_of_the_sweep(argument)]
     overrides = OverridesParser.create(config_loader=_loader()).parse_overrides(arguments)
     return [tuple(point) for batch in BasicSweeper.split_arguments(overrides, None) for point in batch]
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from imgclf import ranks
 from imgclf.config.check import check
+from imgclf.config.command_line import hydra_overrides, task_overrides
 from imgclf.config.suggest import EXTRAS
 from imgclf.errors import InputError, Refused
 from imgclf.sweep.finish import finish
@@ -104,7 +105,7 @@ def _let_the_command_line_win(config: DictConfig) -> None:
     params = config.hydra.sweeper.get("params")
     if not params:
         return
-    given = {_key(str(override)) for override in config.hydra.overrides.task}
+    given = {_key(override) for override in task_overrides(config.hydra)}
     with read_write(config), open_dict(config):
         for name in [name for name in params if _key(str(name)) in given]:
             del params[name]
@@ -115,8 +116,8 @@ def _key(override: str) -> str:
 
 
 def _settings(config: DictConfig) -> Settings:
-    for override in config.hydra.overrides.task:
-        name, _, value = str(override).partition("=")
+    for override in task_overrides(config.hydra):
+        name, _, value = override.partition("=")
         if name.startswith("sweep.") and name != "sweep.resume" and "," in value:
             raise InputError(f"{override}: how a sweep runs cannot itself be swept; give {name} one value")
     check(OmegaConf.create({"sweep": OmegaConf.to_container(config.sweep)}))
@@ -149,7 +150,7 @@ def _prepare_search(config: DictConfig, settings: Settings, done: int) -> None:
     """
     if "direction" not in config.hydra.sweeper:
         return  # not Optuna's
-    given = [a for a in config.hydra.overrides.hydra if a.startswith("hydra.sweeper.direction=")]
+    given = [a for a in hydra_overrides(config.hydra) if a.startswith("hydra.sweeper.direction=")]
     if not given and config.hydra.runtime.choices.get("search") is None:
         raise InputError(
             f"hydra/sweeper=optuna would make sweep.objective={settings.objective} as small as it can: choose "
