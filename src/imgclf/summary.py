@@ -22,8 +22,9 @@ def training_table(metrics: dict[str, Any], folder: Path) -> str:
     lines += [
         f"{metrics['images_per_second']:,.0f} training images/s, {metrics['seconds']:.1f} s in all",
         f"run folder:  {folder}",
-        f"TensorBoard: uv run tensorboard --logdir {folder}",
     ]
+    if any(folder.glob("events.out.tfevents.*")):  # none with logger=none
+        lines.append(f"TensorBoard: uv run tensorboard --logdir {folder}")
     return "\n".join(lines)
 
 

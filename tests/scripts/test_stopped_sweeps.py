@@ -95,6 +95,8 @@ def test_a_sweep_is_widened_by_the_key_that_gets_more_choices_alone(door: Door, 
     done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep")
     assert "sweep of 3 jobs (2 finished before, 1 to begin)" in done.stdout
     assert jobs(tmp_path / "sweep") == {"lr_0.01", "lr_0.02", "lr_0.03"}
+    assert "run folder: " in done.stdout
+    assert "TensorBoard: " not in done.stdout, "with logger=none it would have nothing to show"
     config, hydra_config = (
         OmegaConf.load(tmp_path / "sweep" / "lr_0.03" / ".hydra" / f"{name}.yaml") for name in ("config", "hydra")
     )

@@ -42,6 +42,8 @@ from imgclf.errors import InputError
 
 _FLAGS_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p"}
 _MOST_LISTED = 12  # names listed in a message
+_QUOTES = "'\""
+_KEY = r"[+~]*[\w./@:\-]+"
 
 # What a choice of a plugin needs: the extra of pyproject.toml that brings it.
 EXTRAS = {
@@ -78,6 +80,8 @@ def explain(error: Exception, overrides: list[str], config_dir: Path, config_nam
             match = re.search(pattern, str(error), re.S)
             if match:
                 return answer(match, error, tree)
+    if isinstance(error, AssertionError | AttributeError):  # of OmegaConf, which looks into what is null
+        return _params_of_a_sweep(tree)
     return None
 
 
@@ -321,8 +325,10 @@ def _unreadable(override: str, message: str, tree: _Tree) -> str:
     if " while evaluating" in message:
         reason = message.partition("while evaluating")[2].partition(": ")[2].splitlines()[0]
         return f"{override}: {reason}.\nMend the arguments of {value}"
-    if not re.fullmatch(r"[+~]*[\w./@:\-]+", key):
-        return f"{override}: '{key}' cannot be a key.\nWrite KEY=VALUE without blanks, like data.root=VALUE"
+    if not re.fullmatch(_KEY, key):
+        bare = f"{key.strip()}={value.strip()}"
+        like = bare if re.fullmatch(_KEY, key.strip()) else "seed=1"
+        return f"{override}: '{key}' cannot be a key.\nWrite KEY=VALUE without blanks: {like}"
     for opened, closed in ("[]", "{}", "()"):
         missing = value.count(opened) - value.count(closed)
         if missing:
@@ -436,6 +442,16 @@ def _not_a_choice(tree: _Tree) -> str | None:
         if group in tree.groups and value.strip().strip("'\"") not in tree.groups[group]:
             off = f"To leave the group out: ~{group}. " if value in ("null", "") else ""
             return f"{text}: there is no such choice.\n{off}Choices: {_listed(tree.groups[group])}"
+    return None
+
+
+def _params_of_a_sweep(tree: _Tree) -> str | None:
+    for text in tree.overrides:
+        key, _, value = text.partition("=")
+        if re.match(r"[+~]*hydra\.sweeper\.params\b", key):
+            name = key.lstrip("+~").removeprefix("hydra.sweeper.params").strip(".")
+            command = f"{name}={value.strip(_QUOTES)}" if name else "seed=0,1,2"
+            return f"{text}: sets what an experiment's file sweeps over, and there is none.\nWrite -m {command}"
     return None
 
 
