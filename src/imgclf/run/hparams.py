@@ -5,7 +5,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch.utils.tensorboard.summary import hparams
 
 from imgclf.run.tensorboard import board_tag
 from imgclf.run_folder import RunFolder
@@ -53,10 +52,16 @@ def write_row(trainer: Trainer, columns: dict[str, Any]) -> None:
 
     Lightning's own ``log_hyperparams`` would begin each curve with a point of its own.
     """
+    loggers = _loggers(trainer)
+    if not loggers:
+        return
+    # Takes a third of a second, for which no other run or process has to wait.
+    from torch.utils.tensorboard.summary import hparams
+
     # The values of the results say nothing here but that there are such columns.
     curves = {board_tag(name): 0.0 for name in SHOWN}
     for summary in hparams(columns, curves):  # type: ignore[no-untyped-call]
-        for logger in _loggers(trainer):
+        for logger in loggers:
             logger.experiment._get_file_writer().add_summary(summary)
 
 
