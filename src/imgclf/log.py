@@ -42,5 +42,7 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     # Lightning 2.6 calls a part of torch that newer torch is about to rename.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    # Lightning 2.6 gathers what several processes have by a function that newer torch has by another name.
+    warnings.filterwarnings("ignore", message=".*functional.all_gather is deprecated.*")
     # On a machine with SLURM a run without it is as good as on any other.
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")

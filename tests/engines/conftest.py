@@ -22,7 +22,7 @@ from conftest import Doors
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds, on a machine with much else to do
 # Dropout, and a rate that changes with each step: both must go on where they were.
-LONG = ("trainer.max_epochs=40", "model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "test=false")
+LONG = ("trainer.max_epochs=15", "model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "test=false")
 CONFIGURATION = """\
 ClusterName=imgclf
 SlurmctldHost={host}(127.0.0.1)

@@ -49,7 +49,7 @@ def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
     slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run]
 ) -> None:
     brake = tmp_path / "brake"
-    process = sweep(*LONG, *braked(brake), "trainer.max_epochs=40,1,2")
+    process = sweep(*LONG, *braked(brake), "trainer.max_epochs=15,1,2")
     runs = [Run(tmp_path / "sweep" / str(number)) for number in range(3)]
     wait_for(lambda: len(runs[0].rows()) >= 3, PATIENCE, lambda: logs(tmp_path / "sweep"))
     number = runs[0].about()["job"]
@@ -57,7 +57,7 @@ def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
     brake.unlink()
     start_again(slurm, number)
     finish(process, tmp_path / "sweep")
-    assert [len(run.rows()) for run in runs] == [40, 1, 2]
+    assert [len(run.rows()) for run in runs] == [15, 1, 2]
     assert [run.about()["outcome"] for run in runs] == ["finished"] * 3
     assert len({run.about()["job"].split("_")[0] for run in runs}) == 1, "one array"
     assert "stopped by SIGUSR2" in runs[0].log()

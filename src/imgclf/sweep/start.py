@@ -137,6 +137,7 @@ def _require_launcher(config: DictConfig) -> None:
         )
     # Under uv run Ray would copy the working directory, images and all, and have the jobs run in the copy.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # jobs are not to wait for whatever else runs on the machine
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # what a job prints is not to be left out for looking like another's
 
 
