@@ -107,20 +107,16 @@ def test_a_sweep_is_widened_by_the_key_that_gets_more_choices_alone(door: Door, 
 
 
 def test_a_job_is_not_trained_with_the_number_of_another(door: Door, tmp_path: Path) -> None:
-    given = (
-        "seed=${hydra:job.num}",
-        *TINY,
-        "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=1",
-        "hydra.sweep.dir=sweep",
-    )
-    door("train.py", "-m", "optimizer.lr=0.01,0.02", *given)
+    door("train.py", "-m", "optimizer.lr=0.01,0.02", "seed=${hydra:job.num}", *TINY, "hydra.sweep.dir=sweep")
     assert [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml").seed for job in "01"] == [0, 1]
-    # The third job is the first, and only one, that is now begun.
-    done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep", expect=1)
+    door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep")
+    assert OmegaConf.load(tmp_path / "sweep" / "2" / ".hydra" / "config.yaml").seed == 2
+    # To joblib the fourth job is the first, and only one, that is now begun.
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03,0.04", *joblib, "sweep.resume=sweep", expect=1)
     assert "depends on the job's number" in done.stderr
     assert "write the values out" in done.stderr
-    assert states(tmp_path / "sweep") == ["finished", "finished", "failed"]
+    assert states(tmp_path / "sweep") == ["finished"] * 3 + ["failed"]
 
 
 def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_path: Path, root: Path) -> None:

@@ -93,12 +93,12 @@ class Jobs(Launcher):
         # Not so in the fresh interpreters of other launchers; but joblib with n_jobs=1 runs its jobs here, too.
         job_module.in_this_process = True
         if isinstance(self.inner, BasicLauncher):
-            # One by one, so that those after a stop are not begun.
+            # One by one, so that those after a stop are not begun, and each with the number that it was planned with.
             with self._until_signal():
-                for place, given in enumerate(overrides):
+                for job, given in zip(jobs, overrides, strict=True):
                     if self.plan.folder.stopped():
                         break
-                    returned += self.inner.launch([given], first_number + place)
+                    returned += self.inner.launch([given], self.plan.folder.jobs.index(job))
         elif jobs:
             with self._passing_signals_on():
                 returned += self.inner.launch(overrides, first_number)
