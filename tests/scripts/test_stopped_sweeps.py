@@ -154,6 +154,14 @@ def test_a_sweeps_folder_may_be_called_anything(door: Door, tmp_path: Path) -> N
     assert jobs(tmp_path / "a 'sweep', really") == {"0", "1"}
 
 
+def test_a_report_that_cannot_be_written_does_not_make_the_sweep_a_failed_one(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "report.html" / "in the way").mkdir(parents=True)
+    done = door("train.py", "-m", "seed=1", *TINY, "hydra.sweep.dir=sweep")
+    assert "1 of 1 jobs finished" in done.stdout
+    assert "no report: the report cannot be written to sweep (Is a directory)" in done.stderr
+    assert "to make it then: uv run scripts/report.py sweep=sweep" in done.stderr
+
+
 def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:
     door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
     done = door("train.py", "-m", "seed=3,4", *TINY, "hydra.sweep.dir=sweep", expect=2)
