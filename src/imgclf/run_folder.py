@@ -109,7 +109,7 @@ class RunFolder:
     def kept(self) -> dict[Path, bytes | None]:
         """Contents of all files that a run writes before it trains, for :meth:`put_back`; None where there is none."""
         files = [self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.metrics_file]
-        files += [self.log_file, self.error_file, *self._events()]
+        files += [self.log_file, self.error_file, *self.events()]
         return {file: file.read_bytes() if file.is_file() else None for file in files}
 
     def put_back(self, before: Mapping[Path, bytes | None]) -> None:
@@ -118,7 +118,7 @@ class RunFolder:
         Args:
             before: what :meth:`kept` gave.
         """
-        for file, content in (dict.fromkeys(self._events()) | dict(before)).items():
+        for file, content in (dict.fromkeys(self.events()) | dict(before)).items():
             if content is None:
                 file.unlink(missing_ok=True)
             elif not file.is_file() or file.read_bytes() != content:
@@ -130,7 +130,8 @@ class RunFolder:
             with contextlib.suppress(OSError):  # not there, or not empty
                 folder.rmdir()
 
-    def _events(self) -> list[Path]:
+    def events(self) -> list[Path]:
+        """TensorBoard's files; none with ``logger=none``."""
         return sorted(self.path.glob("events.out.tfevents.*"))
 
     def read_config(self) -> dict[str, Any]:

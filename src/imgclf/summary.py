@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 
-def training_table(metrics: dict[str, Any], folder: Path) -> str:
+def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> str:
     """What a run came to: at most 80 columns but for the folder's own length.
 
     Args:
         metrics: contents of metrics.json.
         folder: the run folder.
+        on_board: whether TensorBoard has something to show of it.
     """
     lines = ["", f"{'':12}{'loss':>10}{'accuracy':>10}"]
     for stage, label in (("train", "train"), ("val", "validation"), ("test", "test")):
@@ -23,7 +24,7 @@ def training_table(metrics: dict[str, Any], folder: Path) -> str:
         f"{metrics['images_per_second']:,.0f} training images/s, {metrics['seconds']:.1f} s in all",
         f"run folder:  {folder}",
     ]
-    if any(folder.glob("events.out.tfevents.*")):  # none with logger=none
+    if on_board:
         lines.append(f"TensorBoard: uv run tensorboard --logdir {folder}")
     return "\n".join(lines)
 

@@ -159,7 +159,7 @@ def test_a_report_that_cannot_be_written_does_not_make_the_sweep_a_failed_one(do
     done = door("train.py", "-m", "seed=1", *TINY, "hydra.sweep.dir=sweep")
     assert "1 of 1 jobs finished" in done.stdout
     assert "no report: the report cannot be written to sweep (Is a directory)" in done.stderr
-    assert "to make it then: uv run scripts/report.py sweep=sweep" in done.stderr
+    assert "to make it later: uv run scripts/report.py sweep=sweep" in done.stderr
 
 
 def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:

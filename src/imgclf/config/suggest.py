@@ -80,8 +80,8 @@ def explain(error: Exception, overrides: list[str], config_dir: Path, config_nam
             match = re.search(pattern, str(error), re.S)
             if match:
                 return answer(match, error, tree)
-    if isinstance(error, AssertionError | AttributeError):  # of OmegaConf, which looks into what is null
-        return _params_of_a_sweep(tree)
+    if re.search(r"full_key: hydra\.sweeper\.params|^Unexpected type for root: NoneType", str(error)):
+        return _params_of_a_sweep(tree)  # OmegaConf has looked into what is null
     return None
 
 

@@ -55,7 +55,7 @@ def write_row(trainer: Trainer, columns: dict[str, Any]) -> None:
     loggers = _loggers(trainer)
     if not loggers:
         return
-    # Takes a third of a second, for which no other run or process has to wait.
+    # Imports tensorboard, for which no other run or process has to wait.
     from torch.utils.tensorboard.summary import hparams
 
     # The values of the results say nothing here but that there are such columns.

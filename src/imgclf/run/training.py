@@ -66,7 +66,7 @@ def train_rank(config: DictConfig, how: str) -> int:
         metrics["seconds"] = round(earlier.get("seconds", 0.0) + time.perf_counter() - begin, 3)
         if is_first():
             folder.write_metrics(metrics)
-            print(training_table(metrics, folder.path))
+            print(training_table(metrics, folder.path, on_board=bool(folder.events())))
         outcome = {"outcome": "finished"}
         return 0
     except Diverged as end:

@@ -65,6 +65,6 @@ def _report(plan: Plan) -> None:
         report = write_report([plan.folder.path])
     except InputError as error:  # the jobs are done; a full disk must not make the sweep a failed one
         later = f"uv run scripts/report.py {shlex.quote(f'sweep={plan.folder.path}')}"
-        print(f"no report: {error}\nto make it then: {later}", file=sys.stderr)
+        print(f"no report: {error}\nto make it later: {later}", file=sys.stderr)
         return
     print(f"\n{report.text()}")
