@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_help_explains_every_argument():
     result = run("--help")
     assert result.returncode == 0
     for key in Options.__dataclass_fields__:
-        assert f"{key}=" in result.stdout
+        assert re.search(rf"^  {key}=\S+ +\w", result.stdout, re.MULTILINE), "each at the beginning of a line"
 
 
 def test_values_have_their_types():

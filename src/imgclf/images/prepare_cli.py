@@ -14,10 +14,11 @@ Unpack and check Kaggle's CIFAR-10 competition (https://www.kaggle.com/c/cifar-1
 
   archive=PATH      the competition's zip; left out, it is looked for in dir, as cifar-10.zip or unpacked once
                     (train.7z, test.7z, trainLabels.csv, sampleSubmission.csv)
-  dir=PATH          where train/, test/ and the two lists go (default: data/cifar-10) demo=true         the
-  chapter's sample of 1,000 images instead, downloaded if it is not in dir tree=true         also make
-  train_valid_test/, the folders that torchvision's ImageFolder reads, of hard links valid_ratio=0.1   part of
-  the smallest class that each class gives to validation in that tree seed=0            seed of that split
+  dir=PATH          where train/, test/ and the two lists go (default: data/cifar-10)
+  demo=true         the chapter's sample of 1,000 images instead, downloaded if it is not in dir
+  tree=true         also make train_valid_test/, the folders that torchvision's ImageFolder reads, of hard links
+  valid_ratio=0.1   part of the smallest class that each class gives to validation in that tree
+  seed=0            seed of that split
   copy=true         copy instead of linking, on a disk that knows no hard links
 
 It can be run again at any time: what is there and whole is kept.
