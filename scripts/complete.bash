@@ -13,9 +13,13 @@ _imgclf_complete() {
     fi
     local script=${BASH_REMATCH[2]} typed=${COMP_LINE:${#BASH_REMATCH[0]}}
     local line="$script $typed"
-    local word=${typed##* } found
-    found=$(COMP_LINE=$line COMP_POINT=${#line} uv run "$script" -sc query=bash 2>/dev/null)
-    mapfile -t COMPREPLY < <(compgen -o nospace -W "$found" -- "$word")
+    local word=${typed##* } found choice rest
+    read -rd '' -a found < <(COMP_LINE=$line COMP_POINT=${#line} uv run "$script" -sc query=bash 2>/dev/null)
+    COMPREPLY=()
+    for choice in "${found[@]}"; do # not compgen -W, which would run the $(...) of a file's name
+        rest=${choice#"$word"}
+        [[ $choice == "$word"* ]] && COMPREPLY+=("$word${rest:+$(printf %q "$rest")}")
+    done
 }
 
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=} # a key and its value are one word

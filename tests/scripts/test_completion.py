@@ -47,3 +47,11 @@ def test_choices_and_keys_are_completed_and_listed(bash: Bash) -> None:
     bash.type_until(" optimizer.mo\t", "optimizer.momentum=")
     bash.type_until("0.9 schedule=\t\t", "schedule=square_root")
     assert "schedule=cosine" in bash.seen
+
+
+def test_nothing_is_run_that_a_file_is_named(bash: Bash, tmp_path: Path) -> None:
+    (tmp_path / "x$(>$harm)").touch()
+    bash.type_until(f"harm={tmp_path}/harm; source scripts/complete.bash; echo loaded-$?\n", "loaded-0")
+    bash.type_until(f"uv run scripts/predict.py images={tmp_path}/\t", "x\\$\\(\\>\\$harm\\)")
+    bash.type_until("\n", "error: ")
+    assert not (tmp_path / "harm").exists()
