@@ -15,6 +15,7 @@ def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
     start: Start, train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
 ) -> None:
     needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
+    (tmp_path / "imgclf.py").write_text("raise RuntimeError('not ours')")
     folder = tmp_path / "sweep"
     options = ("hydra/launcher=submitit_local", "sweep.preflight=false", f"hydra.sweep.dir={folder}")
     settings = (*LONG, *braked(tmp_path / "brake"), "trainer=default,ddp_cpu")

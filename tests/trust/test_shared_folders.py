@@ -60,6 +60,15 @@ def rewrite(folder: Path, **changes: Any) -> None:
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
 
 
+def test_a_package_in_the_working_directory_is_not_taken_for_ours(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "imgclf").mkdir()
+    for name in ("__init__.py", "ranks.py"):
+        (tmp_path / "imgclf" / name).write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
+    door("train.py", *FAST, "trainer=ddp_cpu", "hydra.run.dir=run")
+    assert (tmp_path / "run" / "metrics.json").exists()
+    assert not (tmp_path / "harm").exists()
+
+
 @pytest.mark.parametrize("command", DOORS, ids=" ".join)
 def test_no_door_builds_what_a_changed_configuration_names(
     door: Door, shared: Path, tmp_path: Path, command: tuple[str, ...]

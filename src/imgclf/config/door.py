@@ -91,6 +91,8 @@ def compose_and_run(config_name: str, task: str, config_dir: Path) -> None:
         os.environ["IMGCLF_TRACEBACK"] = "1"
     # Hydra then hands its errors over instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # No process that is started, such as those of a launcher, runs what lies in the working directory in place of ours.
+    os.environ["PYTHONSAFEPATH"] = "1"
     resolvers.register()
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
