@@ -1,6 +1,7 @@
 """Where a result comes from: command, code, machine, versions."""
 
 import hashlib
+import os
 import platform
 import shlex
 import subprocess
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+COMMAND = "IMGCLF_COMMAND"  # in the environment of all processes that work for a command: as it was typed
 
 
 def provenance() -> dict[str, Any]:
     """What run.json says of a run at its start. Never fails for lack of git."""
     return {
-        "command": shlex.join(sys.argv),
+        "command": os.environ.get(COMMAND, shlex.join(sys.argv)),
         "git": _git(),
         "host": platform.node(),
         "platform": platform.platform(),

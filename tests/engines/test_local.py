@@ -1,6 +1,7 @@
 """Sweeps whose jobs are processes of this machine: submitit's, and Ray's."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
     double.assert_same_as(undisturbed(*LONG, "trainer=ddp_cpu"))
     assert "2 x CPU" in double.log()
     assert len(double.about()["resumed"]) == 1
+    assert {run.about()["command"] for run in (single, double)} == {shlex.join(command[1:])}
 
 
 def logs(folder: Path) -> str:
@@ -47,7 +49,8 @@ def test_ray_runs_jobs_of_one_and_of_several_processes(
     needs("ray", "hydra_plugins.hydra_ray_launcher", extra="ray")
     launcher = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2", "sweep.preflight=false")
     tiny = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "test=false")
-    door("train.py", "-m", *launcher, *tiny, "trainer=cpu,ddp_cpu", "hydra.sweep.dir=sweep")
+    done = door("train.py", "-m", *launcher, *tiny, "trainer=cpu,ddp_cpu", "hydra.sweep.dir=sweep")
     for number, trainer in (("0", "cpu"), ("1", "ddp_cpu")):
         Run(tmp_path / "sweep" / number).assert_same_as(undisturbed(*tiny, f"trainer={trainer}"))
+        assert Run(tmp_path / "sweep" / number).about()["command"] == shlex.join(done.args[1:])
     assert "2 x CPU" in Run(tmp_path / "sweep" / "1").log()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ LAUNCHERS = {"basic": ["hydra/launcher=basic"], "joblib": ["hydra/launcher=jobli
 @pytest.mark.parametrize("launcher", list(LAUNCHERS))
 @pytest.mark.counted
 def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
-    door: Door, tmp_path: Path, launcher: str
+    door: Door, root: Path, tmp_path: Path, launcher: str
 ) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     env = {"PYTHONPATH": str(tmp_path)}
@@ -52,6 +53,8 @@ def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
     sweep = tmp_path / "sweep"
     assert jobs(sweep) == {"0", "1", "2"}
     assert [run_json(sweep / job)["outcome"] for job in "012"] == ["finished", "failed", "finished"]
+    typed = shlex.join([str(root / "scripts" / "train.py"), "-m", *given, "hydra.sweep.dir=sweep"])
+    assert {run_json(sweep / job)["command"] for job in "012"} == {typed}
     assert run_json(sweep / "1")["error"].splitlines()[0] == "RuntimeError: the loss has gone"
     assert 'raise RuntimeError("the loss has gone' in (sweep / "1" / "error.txt").read_text()
     summary = done.stderr[done.stderr.index("2 of 3 jobs finished") :]
@@ -71,6 +74,7 @@ def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
     assert jobs(sweep) == {"0", "1", "2", "3"}
     assert "kind: new" in (sweep / "3" / ".hydra" / "config.yaml").read_text()
     assert run_json(sweep / "1")["outcome"] == "finished"
+    assert run_json(sweep / "1")["command"].endswith(shlex.join([*more, "sweep.resume=sweep"])), "nothing is added"
     assert not (sweep / "1" / "error.txt").exists()
     assert_same(sweep / "1", sweep / "2")
 

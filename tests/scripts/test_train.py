@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -159,6 +160,7 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert two[name] == pytest.approx(value, abs=2e-4), name
+    assert run_json(tmp_path / "two")["command"] == shlex.join(done.args)
     assert done.stderr.count("epoch 1/3") == 1, "one process speaks"
     assert [p.name for p in tmp_path.iterdir()].count("two") == 1
     assert not (tmp_path / "logs").exists(), "no second folder"

@@ -29,6 +29,7 @@ from imgclf.config.suggest import explain
 from imgclf.config.trust import trust_of, trusted_config
 from imgclf.errors import InputError, Refused, tell
 from imgclf.leaving import leave
+from imgclf.provenance import COMMAND
 from imgclf.run_folder import RunFolder, making
 from imgclf.sweep_folder import SweepFolder
 
@@ -93,6 +94,7 @@ def compose_and_run(config_name: str, task: str, config_dir: Path) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # No process that is started, such as those of a launcher, runs what lies in the working directory in place of ours.
     os.environ["PYTHONSAFEPATH"] = "1"
+    command = shlex.join(sys.argv)
     resolvers.register()
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
@@ -101,7 +103,7 @@ def compose_and_run(config_name: str, task: str, config_dir: Path) -> None:
         _add(added)
         _add(_of_the_sweep(sys.argv[1:]))
         run = hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)
-        run(_guarded(task))()
+        run(_guarded(task, command))()
     except (Exception, Refused) as raised:
         error = raised.error if isinstance(raised, Refused) else raised
         overrides = [a for a in sys.argv[1:] if not a.startswith("-")]
@@ -129,8 +131,9 @@ def _add(arguments: list[str]) -> None:
 _made: list[Path] = []
 
 
-def _guarded(task: str) -> Callable[[DictConfig], Any]:
+def _guarded(task: str, command: str) -> Callable[[DictConfig], Any]:
     def run(config: DictConfig) -> Any:
+        os.environ[COMMAND] = command  # here, which may be in a process that a launcher has started
         is_job = HydraConfig.get().mode == RunMode.MULTIRUN
         if is_job and "sweep" in config:
             return importlib.import_module("imgclf.sweep.job").run_job(config, task)
