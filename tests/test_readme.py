@@ -1,14 +1,15 @@
 """What README.md tells users to write and to type, done."""
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,22 +23,36 @@ def section(root: Path, title: str) -> str:
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """A copy of the checkout with the files of "Make it yours", and with images of one's own."""
+    """A copy of the checkout, in which "Make it yours" is done in its order: files written, commands pasted.
+
+    ``uv run`` is the interpreter of the tests; the sweep is a short one. What it printed is in pasted.txt.
+    """
     copy = tmp_path_factory.mktemp("mine")
     for part in ("src", "conf", "scripts"):
         shutil.copytree(root / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    uv = copy / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(f'#!/bin/sh\nshift; test "$1" = python && shift; exec {shlex.quote(sys.executable)} "$@"\n')
+    uv.chmod(0o755)
     for language, body in FENCED.findall(section(root, "Make it yours")):
-        if language:
+        if not language:
+            pasted = body.replace("experiment=widths", shlex.join(["experiment=widths", *SHORT]))
+            with (copy / "pasted.txt").open("a", encoding="utf-8") as log:
+                done = subprocess.run(
+                    ["bash", "-ec", pasted],
+                    cwd=copy,
+                    env=environment(copy) | {"PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}"},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    timeout=600,
+                )
+            assert done.returncode == 0, (copy / "pasted.txt").read_text(encoding="utf-8")
+        else:
             (name,) = re.findall(r"^# ((?:src|conf)/\S+)$", body, re.MULTILINE)
             file = copy / name
             assert not file.exists()
             file.write_text(body, encoding="utf-8")
             assert len(body.splitlines()) < 20, file
-    rng = np.random.default_rng(0)
-    labels = np.arange(600) % 2
-    images = rng.integers(0, 120, (600, 1, 28, 28)) + 130 * (1 - labels)[:, None, None, None]
-    arrays = {f"{part}_images": images.astype(np.uint8) for part in ("train", "test")}
-    np.savez(copy / "arrays.npz", **arrays, train_labels=labels, test_labels=labels)
     return copy
 
 
@@ -46,25 +61,49 @@ def commands(root: Path, title: str) -> list[str]:
     return [line for body in blocks for line in body.splitlines()]
 
 
+def environment(folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(folder / "src"), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
 def typed(command: str, folder: Path, *more: str) -> str:
     """Type a command of the README, with the interpreter of the tests in the place of ``uv run``."""
     words = shlex.split(command.removeprefix("uv run "))
-    path = os.pathsep.join([str(folder / "src"), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *words, *more], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *words, *more],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_a_network_a_data_set_a_schedule_and_a_sweep_of_ones_own(mine: Path, root: Path) -> None:
-    train, draw, sweep = commands(root, "Make it yours")
-    assert "SmallConv, 1,346 parameters; Arrays;" in typed(train, mine, "trainer.max_epochs=2")
-    assert "exponential.png" in typed(draw, mine)
-    output = typed(sweep, mine, *SHORT)
+def test_a_network_a_data_set_a_schedule_and_a_sweep_of_ones_own(mine: Path) -> None:
+    output = (mine / "pasted.txt").read_text(encoding="utf-8")
+    assert "SmallConv, 1,346 parameters; Arrays;" in output
+    (metrics,) = mine.glob("logs/runs/small_conv_arrays/*/metrics.json")
+    assert json.loads(metrics.read_text())["test/acc"] > 0.9, "what is bright and what is dark can be learned"
+    assert "exponential.png" in output
     assert "6 of 6 jobs finished" in output
     assert "6 runs, 2 settings" in output
+
+
+def test_the_network_of_torchvision_learns(root: Path, tmp_path: Path) -> None:
+    (command,) = (line for line in commands(root, "Change anything from the command line") if "torchvision" in line)
+    folder = root / "scripts" / "train.py"
+    short = ("trainer.max_epochs=1", "test=false", "logger=none", f"hydra.run.dir={tmp_path / 'run'}")
+    typed(command.replace("scripts/train.py", str(folder)), tmp_path, *short)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["train/acc"] > 0.3, "chance is 0.1"
+
+
+def test_the_licence_is_there(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (file,) = project["license-files"]
+    assert (root / file).read_text(encoding="utf-8").startswith(f"{project['license']} License")
 
 
 def test_the_readme_can_be_read_at_one_sitting(root: Path) -> None:

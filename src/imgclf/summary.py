@@ -12,14 +12,17 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
         folder: the run folder.
         on_board: whether TensorBoard has something to show of it.
     """
-    lines = ["", f"{'':12}{'loss':>10}{'accuracy':>10}"]
-    for stage, label in (("train", "train"), ("val", "validation"), ("test", "test")):
-        if f"{stage}/acc" in metrics:
+    last = metrics["epochs"]
+    best, of_best = (metrics["best_epoch"] + 1, "best/") if "best_epoch" in metrics else (last, "")
+    lines = ["", f"{f'epoch {best}':12}{'loss':>10}{'accuracy':>10}"]
+    stages = (("train", f"{of_best}train"), ("validation", f"{of_best}val"), ("test", "test"))
+    for label, stage in stages:
+        if f"{stage}/loss" in metrics and f"{stage}/acc" in metrics:
             lines.append(f"{label:12}{metrics[f'{stage}/loss']:10.4f}{metrics[f'{stage}/acc']:10.4f}")
-    if "best_epoch" in metrics:
-        best = metrics["best_epoch"] + 1
-        tested = f"test: epoch {best}" if "test/acc" in metrics else f"checkpoints/best.ckpt: epoch {best}"
-        lines.append(f"train and validation: epoch {metrics['epochs']}, the last; {tested}")
+    if best != last:
+        found = [(label, s) for label, s in (("train", "train"), ("validation", "val")) if f"{s}/acc" in metrics]
+        figures = [f"{label} {metrics[f'{s}/loss']:.4f}, {metrics[f'{s}/acc']:.4f}" for label, s in found]
+        lines.append(f"epoch {last}, the last: {'; '.join(figures)}")
     lines += [
         f"{metrics['images_per_second']:,.0f} training images/s, {metrics['seconds']:.1f} s in all",
         f"run folder:  {folder}",

@@ -23,19 +23,22 @@ BATCHES = 6
 
 
 class Net(pl.LightningModule):
-    """Four features to two classes; the validation score of each epoch is given."""
+    """Four features to two classes; the validation score of each epoch is given, and its loss if wanted."""
 
-    def __init__(self, scores: list[float]) -> None:
+    def __init__(self, scores: list[float], losses: list[float] | None) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(4, 2)
         self.scores = scores
+        self.losses = losses
 
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
         return nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
 
     def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         self.log("val/acc", self.scores[self.current_epoch])
+        if self.losses is not None:
+            self.log("val/loss", self.losses[self.current_epoch])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -48,13 +51,20 @@ Fit = Callable[..., pl.Trainer]
 def fit(tmp_path: Path) -> Fit:
     """Train for as many epochs as there are scores: ``fit(BestAndLast(...), [0.1, 0.2])``."""
 
-    def train(checkpoint: BestAndLast, scores: list[float], *more: Any, resume: bool = False, **settings: Any) -> Any:
+    def train(
+        checkpoint: BestAndLast,
+        scores: list[float],
+        *more: Any,
+        losses: list[float] | None = None,
+        resume: bool = False,
+        **settings: Any,
+    ) -> Any:
         data = TensorDataset(torch.arange(48.0).view(12, 4) / 48, torch.arange(12) % 2)
         callbacks = [checkpoint, *more, StopOnSignal(checkpoint)]
         own = {"max_epochs": len(scores), "enable_checkpointing": True, "default_root_dir": tmp_path}
         trainer = quiet_trainer(**own | settings, callbacks=callbacks)
         last = tmp_path / "checkpoints" / "last.ckpt" if resume else None
-        trainer.fit(Net(scores), DataLoader(data, 2), DataLoader(data, 12), ckpt_path=last, weights_only=True)
+        trainer.fit(Net(scores, losses), DataLoader(data, 2), DataLoader(data, 12), ckpt_path=last, weights_only=True)
         return trainer
 
     return train
@@ -127,6 +137,40 @@ def test_a_score_that_is_no_number_is_never_the_best(fit: Fit, scores: list[floa
     kept = checkpoint()
     fit(kept, scores)
     assert kept.best_epoch == best
+
+
+@pytest.mark.parametrize(
+    ("mode", "scores", "losses", "best"),
+    [
+        ("max", [0.5, 0.5, 0.5, 0.4], [0.9, 0.3, 0.6, 0.1], 1),
+        ("max", [0.5, 0.6, 0.5, 0.6], [0.9, 0.3, 0.1, 0.3], 1),  # equal in both: the first
+        ("min", [0.5, 0.4, 0.4], [0.1, 0.9, 0.3], 2),
+        ("max", [0.5, 0.5], None, 0),
+    ],
+)
+def test_among_equal_scores_the_lowest_validation_loss_is_best(
+    fit: Fit, tmp_path: Path, mode: str, scores: list[float], losses: list[float] | None, best: int
+) -> None:
+    kept = checkpoint(mode=mode)
+    fit(kept, scores, losses=losses)
+    assert kept.best_epoch == best
+    file = tmp_path / "checkpoints" / "best.ckpt"
+    assert torch.load(file, weights_only=True)["global_step"] == (best + 1) * BATCHES
+
+
+@pytest.mark.parametrize(("third", "best"), [(0.2, 2), (0.4, 1)])
+def test_a_resumed_run_knows_the_loss_of_the_best(fit: Fit, third: float, best: int) -> None:
+    scores, losses = [0.5] * 3, [0.9, 0.3, third]
+    fit(checkpoint(), scores, losses=losses, max_epochs=2)
+    resumed = checkpoint()
+    fit(resumed, scores, losses=losses, resume=True)
+    assert resumed.best_epoch == best
+
+
+def test_a_checkpoint_of_before_without_that_loss_is_resumed() -> None:
+    kept = checkpoint()
+    kept.load_state_dict({"best_score": 0.5, "best_epoch": 1})
+    assert (kept.best_score, kept.best_epoch, math.isnan(kept.best_loss)) == (0.5, 1, True)
 
 
 def test_without_links_the_two_checkpoints_are_copies(

@@ -111,7 +111,7 @@ def run_folder(data: bytes, folder: Path) -> None:
         RunFolder(run).read_config,
         RunFolder(run).read_run,
         RunFolder(run).read_metrics,
-        EpochTable(run / "metrics.csv").last_metrics,
+        EpochTable(run / "metrics.csv").metrics,
         lambda: SweepFolder.existing(folder / "sweep"),
     ):
         with contextlib.suppress(InputError):

@@ -63,6 +63,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         seed: int = 0,
         acc: float = 0.8,
         loss: float | None = 0.5,
+        test_acc: float | None = None,
         metrics: dict[str, Any] | None = None,
         outcome: str = "finished",
         error: str | None = None,
@@ -89,6 +90,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             final = {
                 f"{stage}/{kind}": v for stage in ("train", "val", "test") for kind, v in (("acc", acc), ("loss", loss))
             }
+            final["best/val/acc"] = acc
+            final["test/acc"] = acc if test_acc is None else test_acc
             final |= {"epochs": epochs, "seconds": 12.0, "images_per_second": 50_000.0}
             (folder / "metrics.json").write_text(json.dumps(final if metrics is None else metrics))
         return folder

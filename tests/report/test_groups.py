@@ -42,7 +42,7 @@ def test_groups_are_runs_that_differ_in_nothing_but_the_seed(make_run: MakeRun, 
         make_run(str(i), {"optimizer.lr": lr, "name": f"run {i}"}, seed=seed, acc=acc)
     report = grouped(find_runs([tmp_path]), None)
     assert report.titles == ["lr"]
-    assert report.sort == "test/acc"
+    assert report.sort == "best/val/acc"
     found = [(g.values, round(g.metrics["test/acc"].mean, 6), g.seeds) for g in report.groups]
     assert found == [(["0.1"], 0.82, 2), (["0.3"], 0.80, 2)]
     assert report.groups[1].metrics["test/acc"].spread == pytest.approx(0.1414213562)
@@ -55,6 +55,37 @@ def test_validation_decides_where_nothing_was_tested(make_run: MakeRun, tmp_path
     report = grouped(find_runs([tmp_path]), None)
     assert report.sort == "val/acc"
     assert [group.values for group in report.groups] == [["2.0"], ["3.0"], ["1.0"]]
+    assert report.best is report.groups[0]
+
+
+def test_validation_decides_what_is_best_and_the_test_never(make_run: MakeRun, tmp_path: Path) -> None:
+    # Validated best is the middle one, tested best the first; 4.0 is as good as 2.0, with a higher validation loss.
+    found = {1.0: (0.7, 0.99, 0.1), 2.0: (0.9, 0.6, 0.4), 3.0: (0.8, 0.8, 0.2), 4.0: (0.9, 0.9, 0.5)}
+    for i, (lr, (best, test, loss)) in enumerate(found.items()):
+        metrics = {"best/val/acc": best, "best/val/loss": loss, "val/acc": 1 - best, "test/acc": test}
+        make_run(str(i), {"optimizer.lr": lr}, metrics=metrics)
+    runs = find_runs([tmp_path])
+    assert [group.values[0] for group in grouped(runs, None).groups] == ["2.0", "4.0", "3.0", "1.0"]
+    for sort in (None, "test/acc", "lr", "val/acc"):
+        best = grouped(runs, sort).best
+        assert best is not None
+        assert best.values == ["2.0"], sort
+
+
+def test_where_nothing_was_validated_none_is_best(make_run: MakeRun, tmp_path: Path) -> None:
+    for i, acc in enumerate((0.2, 0.6, 0.4)):
+        make_run(str(i), {"optimizer.lr": i + 1.0}, metrics={"test/acc": acc, "train/acc": acc})
+    report = grouped(find_runs([tmp_path]), None)
+    assert (report.sort, report.best) == (None, None)
+    assert [group.values for group in report.groups] == [["1.0"], ["2.0"], ["3.0"]], "as they were found"
+
+
+def test_a_setting_that_diverged_is_not_the_best_for_an_epoch_before(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("0", {"optimizer.lr": 1.0}, acc=0.9, loss=None)
+    make_run("1", {"optimizer.lr": 0.1}, acc=0.8)
+    report = grouped(find_runs([tmp_path]), None)
+    assert [group.values for group in report.groups] == [["0.1"], ["1.0"]]
+    assert grouped(find_runs([tmp_path / "0"]), None).best is None
 
 
 def test_the_order_can_be_chosen(make_run: MakeRun, tmp_path: Path) -> None:

@@ -64,13 +64,37 @@ def test_the_table(sweep: Path) -> None:
     # lr 0.3, size 64: 0.794 and 0.804; mean 0.799, deviations ±0.005, sqrt(0.00005) = 0.0071.
     text = write_report([sweep]).text()
     lines = text.splitlines()
-    assert lines[0].startswith("8 runs, 4 settings; by test/acc")
+    assert lines[0].startswith("8 runs, 4 settings; by best/val/acc")
     table = [line.split() for line in lines[2:7]]
-    assert table[0] == ["hidden_sizes", "lr", "test", "acc", "val", "acc", "time", "img/s", "seeds"]
+    assert table[0] == ["hidden_sizes", "lr", "best", "val", "acc", "test", "acc", "time", "img/s", "seeds"]
     assert table[1] == ["[64]", "0.3", "0.7990", "±", "0.0071", "0.7990", "±", "0.0071", "12.0", "s", "50,000", "2"]
     assert [row[:2] for row in table[1:]] == [["[64]", "0.3"], ["[64]", "0.03"], ["[16]", "0.3"], ["[16]", "0.03"]]
     assert "best:   uv run scripts/train.py optimizer.lr=0.3 'model.hidden_sizes=[64]'" in text
     assert all(len(line) <= 80 for line in lines if not line.startswith("best:"))
+
+
+def test_what_is_called_best_is_chosen_by_validation(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("s/0", {"optimizer.lr": 0.1}, acc=0.7, test_acc=0.9)
+    make_run("s/1", {"optimizer.lr": 0.3}, acc=0.8, test_acc=0.6)
+    command = "uv run scripts/train.py optimizer.lr=0.3"
+    report = write_report([tmp_path / "s"])
+    assert report.text().splitlines()[-1] == f"best:   {command}"
+    assert f"<p>Best: <code>{command}</code></p>" in report.html.read_text()
+    assert [row["optimizer.lr"] for row in rows_of(report.csv)] == ["0.3", "0.1"]
+    tested = write_report([tmp_path / "s"], sort="test/acc").text()
+    assert tested.splitlines()[-2:] == ["note: best is chosen by best/val/acc", f"best:   {command}"]
+    assert [line.split()[0] for line in tested.splitlines()[3:5]] == ["0.1", "0.3"]
+
+
+def test_where_nothing_was_validated_the_report_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+    for i, acc in enumerate((0.5, 0.9)):
+        make_run(f"s/{i}", {"optimizer.lr": i + 1.0}, metrics={"train/acc": acc, "test/acc": acc})
+    report = write_report([tmp_path / "s"])
+    line = "note: nothing was validated, so none is called best"
+    assert report.text().splitlines()[-1] == line
+    assert line in report.html.read_text()
+    assert "best:" not in report.text()
+    assert [row["test/acc"] for row in rows_of(report.csv)] == ["0.5", "0.9"], "as they were found"
 
 
 def test_report_csv_has_a_row_a_run(sweep: Path) -> None:
@@ -105,13 +129,13 @@ def test_the_charts(sweep: Path) -> None:
     charts = panels(write_report([sweep]).html.read_text())
     assert list(charts) == [
         "train loss", "val loss", "train acc", "val acc",
-        "test acc by hidden_sizes", "test acc by lr", "learning rate",
+        "best val acc by hidden_sizes", "best val acc by lr", "learning rate",
     ]  # fmt: skip
     for name in ("train loss", "val acc"):
         assert len(list(charts[name].iter("polyline"))) == 4, "a line a setting"
         assert len(list(charts[name].iter("polygon"))) == 4, "and a band over its seeds"
     assert len(list(charts["learning rate"].iter("polyline"))) == 2, "a line a course"
-    rate = charts["test acc by lr"]
+    rate = charts["best val acc by lr"]
     assert len(list(rate.iter("circle"))) == 8, "a dot a run"
     assert {"0.03", "0.3"} <= {text.text for text in rate.iter("text")} | {t.tail for t in rate.iter("title")}
 

@@ -30,16 +30,21 @@ def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
     door("train.py", *SWEEP, "seed=0,1", "data.batch_size=500")
     done = door("report.py", "sweep=sweep")
     accs: dict[float, list[float]] = {}
+    validated: dict[float, list[float]] = {}
     for number in range(4):
         config = (tmp_path / "sweep" / str(number) / ".hydra" / "config.yaml").read_text()
         rate = float(re.search(r"^  lr: (\S+)$", config, re.MULTILINE)[1])  # type: ignore[index]
         metrics = json.loads((tmp_path / "sweep" / str(number) / "metrics.json").read_text())
         accs.setdefault(rate, []).append(metrics["test/acc"])
-    order = sorted(accs, key=lambda rate: -statistics.mean(accs[rate]))
+        validated.setdefault(rate, []).append(metrics["best/val/acc"])
+    order = sorted(validated, key=lambda rate: -statistics.mean(validated[rate]))
     table = done.stdout.splitlines()[3:5]
     for line, rate in zip(table, order, strict=True):
-        mean, spread = statistics.mean(accs[rate]), statistics.stdev(accs[rate])
-        assert re.match(rf" *{rate} +{mean:.4f} ± {spread:.4f} .* 2$", line), line
+        best, test = (
+            f"{statistics.mean(values[rate]):.4f} ± {statistics.stdev(values[rate]):.4f}"
+            for values in (validated, accs)
+        )
+        assert re.match(rf" *{rate} +{best} +{test} .* 2$", line), line
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if not line.startswith("best:"))
     assert "report: sweep/report.html" in done.stdout
     assert {"report.html", "report.csv"} <= {path.name for path in (tmp_path / "sweep").iterdir()}

@@ -62,6 +62,27 @@ def test_the_plain_command_trains_tests_and_says_where_things_are(door: Door, tm
     assert f"{values['test/loss']:.4f}    {values['test/acc']:.4f}" in again.stdout
 
 
+def test_the_table_shows_the_tested_epoch_and_the_last_apart(door: Door, tmp_path: Path) -> None:
+    # The first epoch's loss is the greatest.
+    first = ("callbacks.checkpoint.monitor=train/loss", "callbacks.checkpoint.mode=max")
+    shown = door("train.py", *SHORT, *first, "hydra.run.dir=run").stdout
+    values, rows = metrics(tmp_path / "run"), table(tmp_path / "run")
+    kinds = ("train/loss", "train/acc", "val/loss", "val/acc")
+    best, last = ([float(row[kind]) for kind in kinds] for row in (rows[0], rows[-1]))
+    assert [values[f"best/{kind}"] for kind in kinds] == best
+    assert [values[kind] for kind in kinds] == last
+    a, b, c, d = (f"{value:.4f}" for value in best)
+    test = f"{values['test/loss']:10.4f}{values['test/acc']:10.4f}"
+    block = [f"epoch 1{'loss':>15}{'accuracy':>10}", f"train{a:>17}{b:>10}", f"validation{c:>12}{d:>10}"]
+    e, f, g, h = (f"{value:.4f}" for value in last)
+    block += [f"test{'':8}{test}", f"epoch 3, the last: train {e}, {f}; validation {g}, {h}"]
+    assert "\n".join(block) in shown
+
+    at_end = door("train.py", *SHORT, "retrain_on_all=true", "hydra.run.dir=all").stdout
+    assert "\nepoch 3 " in at_end
+    assert "the last" not in at_end
+
+
 def test_the_same_seed_gives_the_same_numbers_and_another_others(door: Door, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         door("train.py", *SHORT, "trainer.max_epochs=1", "model.dropout=0.5", f"seed={seed}", f"hydra.run.dir={name}")

@@ -1,5 +1,6 @@
 """best.ckpt and last.ckpt."""
 
+import math
 import os
 import shutil
 import time
@@ -23,7 +24,8 @@ class BestAndLast(Checkpoint):
     Args:
         monitor: name of the metric that decides which epoch is best. Where it is a validation metric and nothing
             is validated, there is nothing to choose by, and the last epoch counts as best.
-        mode: whether a larger (``max``) or a smaller (``min``) value is better; the first of equals stays.
+        mode: whether a larger (``max``) or a smaller (``min``) value is better. Among equals the lowest
+            ``val/loss`` is, where there is one; after that the first.
         every_n_epochs: how often ``last.ckpt`` is written; a better epoch is written always.
         every_n_steps: for long epochs, write ``last.ckpt`` within them too, each time so many more optimizer steps of
             the run are done. A resumed run goes on in the middle of the epoch.
@@ -53,6 +55,7 @@ class BestAndLast(Checkpoint):
         self.every_minutes = every_minutes
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self.best_loss = math.nan  # val/loss of that epoch
         self.is_last_save = False  # a signal wants the run to stop with the epoch in progress
         self._over_at: int | None = None
         self._saved = time.monotonic()
@@ -139,21 +142,24 @@ class BestAndLast(Checkpoint):
                 f"{', '.join(sorted(metrics))}"
             )
         score = float(metrics[self.monitor])
+        loss = float(metrics.get("val/loss", math.nan)) if validates_now(trainer) else math.nan
         if self.best_score is not None:
             better = score > self.best_score if self.mode == "max" else score < self.best_score
-            if not better:
+            if not (better or (score == self.best_score and loss < self.best_loss)):
                 return False
         elif score != score:  # not a number is never the best
             return False
-        self.best_score, self.best_epoch = score, trainer.current_epoch
+        self.best_score, self.best_epoch, self.best_loss = score, trainer.current_epoch, loss
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "best_epoch": self.best_epoch, "over_at": self._over_at}
+        best = {"best_score": self.best_score, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
+        return best | {"over_at": self._over_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score = state_dict["best_score"]
         self.best_epoch = state_dict["best_epoch"]
+        self.best_loss = state_dict.get("best_loss", math.nan)
         self._over_at = state_dict.get("over_at")
 
 

@@ -28,9 +28,13 @@ class EpochTable(Callback):
         self.rows: list[dict[str, Any]] = []
         self._epoch_start = time.perf_counter()
 
-    def last_metrics(self) -> dict[str, float]:
-        """The metrics of the last epoch in the file, also where this process trained none; empty without a file."""
-        rows = self._read()
+    def metrics(self, epoch: int | None = None) -> dict[str, float]:
+        """The metrics of an epoch in the file, also where this process did not train it; empty where it is not there.
+
+        Args:
+            epoch: counted from 0; None for the last.
+        """
+        rows = [row for row in self._read() if epoch is None or int(row["epoch"]) == epoch]
         return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
 
     def _read(self) -> list[dict[str, Any]]:

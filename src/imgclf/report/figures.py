@@ -162,7 +162,7 @@ def _spans_decades(values: Iterable[float]) -> bool:
 
 
 def _metric(report: Grouped) -> str | None:
-    wanted = [report.sort, *METRICS[:6]]
+    wanted = [report.sort, *METRICS[:7]]
     return next((name for name in wanted if name in report.metric_names), None)
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgclf.errors import InputError
-from imgclf.report.runs import Run
+from imgclf.report.runs import DIVERGED, Run
 from imgclf.report.settings import Setting, Settings, identity, settings_of
 
 # What a table begins with; others follow as they come.
 METRICS = (
+    "best/val/acc",
     "test/acc",
     "val/acc",
     "train/acc",
@@ -22,6 +23,8 @@ METRICS = (
     "epochs",
 )
 _SPEED = ("seconds", "images_per_second")
+# What decides which settings are best, the first that there is; the others decide among equals.
+_CHOOSE_BY = ("best/val/acc", "best/val/loss", "val/acc")
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,19 @@ class Grouped:
     Args:
         known: runs whose configuration could be read; the settings' values are theirs.
         settings: in which they differ.
-        groups: best first.
-        sort: the metric or key that decides what is best.
+        groups: in the order that ``sort`` gives, best first; None where nothing was validated: as they were found.
+        sort: a metric, or the key of a setting.
+        validated: the metric that decides what is best; None where nothing was validated.
+        best: the group that it decides for; None where there is none, or all diverged.
         metric_names: all there are.
     """
 
     known: list[Run]
     settings: Settings
     groups: list[Group]
-    sort: str
+    sort: str | None
+    validated: str | None
+    best: Group | None
     metric_names: list[str]
 
     @property
@@ -111,12 +118,12 @@ class Grouped:
 
 
 def grouped(runs: Sequence[Run], sort: str | None) -> Grouped:
-    """Group runs by their settings and put the best first.
+    """Group runs by their settings and put the best first: validation decides, never the test.
 
     Args:
         runs: of one folder, or of several, which are then kept apart.
-        sort: a metric (losses and seconds: the lowest first) or a setting's key or title; None for the test accuracy
-            where there is one, else the validation accuracy.
+        sort: a metric (losses and seconds: the lowest first) or a setting's key or title; None for the validation
+            accuracy of the tested epoch, where there is none that of the last.
 
     Raises:
         InputError: there is nothing called ``sort``.
@@ -139,9 +146,14 @@ def grouped(runs: Sequence[Run], sort: str | None) -> Grouped:
     for group in groups:
         group.metrics = _summaries(group.finished)
     names = metric_names(runs)
-    chosen = _sort_key(sort, names, settings)
-    groups.sort(key=lambda group: _rank(group, chosen, settings))
-    return Grouped(known, settings, groups, chosen, names)
+    validated = next((name for name in (_CHOOSE_BY[0], _CHOOSE_BY[-1]) if name in names), None)
+    best = min(groups, key=lambda group: _rank(group, validated, settings)) if validated else None
+    if best is not None and best.finished and all(run.outcome == DIVERGED for run in best.finished):
+        best = None
+    chosen = validated if sort is None else _sort_key(sort, names, settings)
+    if chosen is not None:
+        groups.sort(key=lambda group: _rank(group, chosen, settings))
+    return Grouped(known, settings, groups, chosen, validated, best, names)
 
 
 def metric_names(runs: Iterable[Run]) -> list[str]:
@@ -156,9 +168,7 @@ def _summaries(runs: Sequence[Run]) -> dict[str, Summary]:
     return {name: over_seeds(values) for name, values in pairs.items()}
 
 
-def _sort_key(sort: str | None, names: Sequence[str], settings: Settings) -> str:
-    if sort is None:
-        return next((name for name in METRICS[:3] if name in names), "val/acc")
+def _sort_key(sort: str, names: Sequence[str], settings: Settings) -> str:
     for setting in settings.shown:
         if sort in (setting.key, setting.title, setting.key.removesuffix("._target_")):
             return setting.key
@@ -178,8 +188,10 @@ def _rank(group: Group, sort: str, settings: Settings) -> tuple[Any, ...]:
         if setting.key == sort:
             return (0, *order_of(group.raw[i]))
     ranks: list[float] = []
-    for name in (sort, *METRICS[:2]):
+    for name in (sort, *_CHOOSE_BY):
         value = group.metrics[name].mean if name in group.metrics else math.nan
+        if name.startswith("best/") and any(run.outcome == DIVERGED for run in group.runs):
+            value = math.nan  # of an epoch before it diverged, whatever that came to
         best_last = value if lowest_is_best(name) else -value
         ranks += [1.0, 0.0] if math.isnan(value) else [0.0, best_last]
     return (0, *ranks)

@@ -76,8 +76,9 @@ def _settings_table(report: Grouped) -> Iterable[str]:
     wanted = [report.sort] if report.sort in metrics else []
     names = list(dict.fromkeys([*wanted, *metrics]))
     yield "<h2>Settings</h2>"
-    yield f'<p class="quiet">By {escape(metric_title(report.sort))}, the best first; mean ± sample standard deviation '
-    yield "over seeds. A click on a head sorts.</p>"
+    order = f"By {escape(metric_title(report.sort))}; mean" if report.sort else "Mean"
+    yield f'<p class="quiet">{order} ± sample standard deviation over seeds. Train and val: the last epoch; best: the '
+    yield "epoch with the best validation, which is tested. A click on a head sorts.</p>"
     rows = [[*_values(report, group), (seeds_cell(group), str(group.seeds)), *_means(group, names)] for group in groups]
     yield from _table([*report.titles, "seeds", *map(metric_title, names)], rows)
 

@@ -13,8 +13,8 @@ from imgclf.report.text import counted, cut, cut_left, mean_and_spread, number, 
 NARROW = 80  # columns that every terminal has
 _GAP = "  "
 _LEAST = 5  # columns to which a setting is cut
-_WANTED = ("test/acc", "seconds", "images_per_second", "val/acc")
-_EXTRA = ("test/loss", "val/loss", "train/acc", "train/loss")
+_WANTED = ("best/val/acc", "test/acc", "seconds", "images_per_second")
+_EXTRA = ("test/loss", "val/acc", "val/loss", "train/acc", "train/loss")
 
 
 @dataclass
@@ -66,7 +66,8 @@ def report_text(report: Grouped, runs: Sequence[Run], columns: int, rows: int) -
 
 def _headline(report: Grouped, runs: Sequence[Run]) -> str:
     what = f"{counted(len(runs), 'run')}, {counted(len(report.groups), 'setting')}"
-    return f"{what}; by {report.sort}; mean ± standard deviation over seeds"
+    order = f"; by {report.sort}" if report.sort else ""
+    return f"{what}{order}; mean ± standard deviation over seeds"
 
 
 def not_finished(runs: Sequence[Run]) -> list[Run]:
@@ -77,6 +78,10 @@ def not_finished(runs: Sequence[Run]) -> list[Run]:
 def notes(report: Grouped, runs: Sequence[Run]) -> list[str]:
     """What a reader of the table must know besides."""
     found = []
+    if report.validated is None:
+        found.append("note: nothing was validated, so none is called best")
+    elif report.sort != report.validated:
+        found.append(f"note: best is chosen by {report.validated}")
     commits = {commit for run in runs if (commit := run.commit)}
     if len(commits) > 1:
         found.append(f"note: made with {len(commits)} commits: {', '.join(sorted(c[:7] for c in commits))}")
@@ -93,10 +98,10 @@ def notes(report: Grouped, runs: Sequence[Run]) -> list[str]:
 
 
 def best_command(report: Grouped) -> str | None:
-    """The command line of the best group, without its seed; None where it is not known."""
-    best = report.groups[0]
-    given = best.runs[0].overrides
-    if not best.metrics or given is None:
+    """The command line of the best group by validation, without its seed; None where it is not known."""
+    best = report.best
+    given = best.runs[0].overrides if best is not None else None
+    if given is None:
         return None
     kept = [text for text in given if is_setting(text)]
     return printable(shlex.join(["uv", "run", "scripts/train.py", *kept]))

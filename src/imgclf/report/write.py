@@ -50,7 +50,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None, *
             taken together; several folders are compared with each other.
         out: folder for the files, made where it is missing. None: the folder itself where there is one,
             ``logs/reports/DATE_TIME`` where there are several.
-        sort: a metric or setting by which to sort; None for the test accuracy, else the validation accuracy.
+        sort: a metric or setting by which to sort; None for the best epoch's validation accuracy.
 
     Raises:
         InputError: a folder is missing or holds no run, nothing is called ``sort``, or ``out`` cannot be written.

@@ -161,12 +161,14 @@ def fit_and_test(
 def _reached(
     trainer: Trainer, table: EpochTable, throughput: Throughput, checkpoint: BestAndLast | None
 ) -> dict[str, Any]:
-    """The figures of the last epoch, and which epoch was best."""
+    """The figures of the last epoch, and which epoch was best, with its own."""
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
-    metrics: dict[str, Any] = dict(sorted(table.last_metrics().items()))
+    metrics: dict[str, Any] = dict(sorted(table.metrics().items()))
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": trainer.current_epoch}
     if checkpoint is not None and checkpoint.best_epoch is not None:
         metrics["best_epoch"] = checkpoint.best_epoch
+        of_best = sorted(table.metrics(checkpoint.best_epoch).items())
+        metrics |= {f"best/{name}": value for name, value in of_best}
         if checkpoint.best_score is not None:
             metrics[f"best/{checkpoint.monitor}"] = checkpoint.best_score
     return metrics
