@@ -22,6 +22,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from imgclf import threads
 from imgclf.config import resolvers
 from imgclf.config.annotations import show
 from imgclf.config.check import check
@@ -96,6 +97,7 @@ def compose_and_run(config_name: str, task: str, config_dir: Path) -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     command = shlex.join(sys.argv)
     resolvers.register()
+    threads.choose_spin()
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
             _add(_what_help_needs(config_name, config_dir))
@@ -241,6 +243,7 @@ def _offer_run_folder(config_name: str, arguments: list[str]) -> tuple[str, list
     if keys == ["rerun"]:
         _require_it_can_be_done_again(folder, arguments)
     if config_name == "train":
+        threads.keep_number(folder.read_run())
         store.store(group="frozen", name="run", node=frozen, package="_global_")
         return keys[0], []
     for group in ("data", "trainer", "callbacks"):

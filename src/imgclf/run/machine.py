@@ -13,13 +13,15 @@ def machine(trainer: Trainer) -> dict[str, Any]:
     """For run.json, beside :func:`imgclf.provenance.provenance`.
 
     ``threads`` matters as much as the processor: sums over a batch are split over threads and rounded in another
-    order with another number of them. ``instructions`` are those that torch's own kernels choose.
+    order with another number of them; how long they ``spin`` as they wait decides nothing but the speed.
+    ``instructions`` are those that torch's own kernels choose.
     """
     about: dict[str, Any] = {
         "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "spin": os.environ.get("GOMP_SPINCOUNT", os.environ.get("OMP_WAIT_POLICY", "default")),
         "processes": trainer.world_size,
         "device": trainer.strategy.root_device.type,
         "gpu": None,
