@@ -1,8 +1,6 @@
 """Compare runs: ``uv run scripts/report.py --help``."""
 
-from pathlib import Path
-
-from imgclf.config.door import open_door
+from imgclf.cli import main, report
 
 if __name__ == "__main__":
-    open_door("report", task="imgclf.run.report:report", config_dir=Path(__file__).parents[1] / "conf")
+    main(report)

@@ -44,12 +44,6 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The key that seals run folders lies in a folder of the tests', not in that of whoever runs them."""
-    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="session", autouse=True)
 def counted() -> dict[str, str]:
     """The variables by which Python programs that are started know that they count in the coverage.
 
@@ -76,13 +70,15 @@ def starter(counted: dict[str, str]) -> Iterator[Starter]:
 
 
 # Variables that a script reads, or that become of use as late as its imports.
-READ_LATER = {"PYTHONPATH", "XDG_CONFIG_HOME", "IMGCLF_TRACEBACK"}
+READ_LATER = {"PYTHONPATH", "IMGCLF_TRACEBACK"}
 
 
 def _environment() -> dict[str, str]:
     # One thread: other processes of the test run would make two wait for each other, and numbers depend on it.
     return {"OMP_NUM_THREADS": "1"} | {
-        k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR")
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR", "IMGCLF_COMMAND")
     }
 
 

@@ -26,13 +26,14 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from PIL import Image
 
-from imgclf.config.door import compose_and_run
+import imgclf.cli  # noqa: F401 -- its resolvers are there before state is kept and put back
 from imgclf.images.kaggle import CLASSES
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
-# What a command may leave behind although it was refused: locks, and folders that a decoded image would have gone to.
-_KEPT = (".lock", ".decoded")
+# What a command may leave behind although it was refused: locks, folders that a decoded image would have gone to, and
+# the folder of the run, with error.txt.
+_KEPT = (".lock", ".decoded", "logs")
 
 
 class Case(NamedTuple):
@@ -70,14 +71,8 @@ def run_here(command: str, **environment: str) -> Answer:
     return _captured(lambda: runpy.run_path(path, run_name="__main__"), [path, *arguments], environment)
 
 
-def open_here(config_name: str, task: str, arguments: list[str]) -> Answer:
-    """Compose and check a command line and run another task, ``module:function``, in place of the script's own."""
-    configurations = SCRIPTS.parent / "conf"
-    return _captured(lambda: compose_and_run(config_name, task, configurations), ["here", *arguments], {})
-
-
 def _captured(program: Callable[[], object], argv: list[str], environment: dict[str, str]) -> Answer:
-    from imgclf.sweep.isolation import isolated  # loads torch
+    from imgclf.job import isolated  # loads torch
 
     out, err = io.StringIO(), io.StringIO()
     code = 0

@@ -16,17 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from imgclf.leaving import leave
-
 # What scripts that train import; scripts that need less are no slower for it.
 IMPORTED = (
-    "imgclf.run.train",
-    "imgclf.run.training",
-    "imgclf.run.evaluation",
-    "imgclf.run.prediction",
-    "imgclf.run.predict_pictures",
-    "imgclf.run.figures",
-    "imgclf.sweep.job",
+    "imgclf.check",
+    "imgclf.trust",
+    "imgclf.sweep",
+    "imgclf.predict",
+    "imgclf.figures.task",
 )
 
 
@@ -112,6 +108,15 @@ class Started:
         self.wait(timeout)
         return self._file.read_text(encoding="utf-8"), None
 
+    def wait_for(self, file: Path, lines: int = 1) -> None:
+        """Until a file has so many lines; raises AssertionError where the script ends before."""
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and self.poll() is None:
+            if file.exists() and file.read_text().count("\n") >= lines:
+                return
+            time.sleep(0.005)
+        raise AssertionError(f"no line {lines} in {file}: {self.communicate()[0]}")
+
     def send_signal(self, signum: int) -> None:
         """To the process, which stands as a zombie until it has been waited for, so that the number stays its own."""
         if self.returncode is None:
@@ -191,8 +196,8 @@ def become(request: dict[str, Any]) -> NoReturn:
         raise  # to the interpreter, which knows what to do with its argument
     except BaseException:
         traceback.print_exc()
-        leave(1)
-    leave(0)
+        sys.exit(1)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

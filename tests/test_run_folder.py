@@ -1,4 +1,4 @@
-"""What a killed process leaves in a run folder."""
+"""What a killed process leaves in a run folder, and who has it."""
 
 from pathlib import Path
 
@@ -35,31 +35,25 @@ def test_half_files_are_removed_and_whole_ones_stay(tmp_path: Path) -> None:
     assert folder.read_run() == {"seed": 1}
 
 
-def test_a_stop_that_the_run_could_not_note_is_noted_once(tmp_path: Path) -> None:
+def test_one_at_a_time(tmp_path: Path) -> None:
+    folder, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with folder.lock():
+        with pytest.raises(InputError, match="going on"), other.lock(seconds=0.1):
+            pass
+        assert not folder.has_begun
+    with other.lock(seconds=0.1):
+        pass
+
+
+def test_what_is_no_number_is_null_and_a_damaged_file_is_named(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert not folder.note_stop("stopped by SIGTERM"), "nothing has begun here"
-    assert not list(tmp_path.iterdir())
-    folder.claim()
-    assert folder.note_stop("stopped by SIGTERM")
-    assert folder.read_run().items() >= {"outcome": "interrupted", "error": "stopped by SIGTERM"}.items()
-    assert not folder.note_stop("stopped by SIGINT")
-    assert folder.read_run()["error"] == "stopped by SIGTERM"
-
-
-@pytest.mark.parametrize(("before", "after"), [("running", "finished"), ("diverged", "diverged")])
-def test_a_stop_after_the_results_were_written_interrupts_nothing(tmp_path: Path, before: str, after: str) -> None:
-    folder = RunFolder(tmp_path)
-    folder.write_run(outcome=before)
-    folder.write_metrics({"test/acc": 0.9})
-    folder.note_stop("stopped by SIGTERM")
-    assert folder.read_run()["outcome"] == after
-    assert "error" not in folder.read_run()
-
-
-def test_a_run_killed_as_it_took_its_folder_has_not_begun(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.run_file.touch()
-    assert folder.read_run() == {}
-    folder.table_file.write_text("epoch\n")
+    assert folder.read_metrics() is None
+    folder.write_metrics({"val/loss": float("nan"), "epochs": 2})
+    assert folder.read_metrics() == {"val/loss": None, "epochs": 2}
+    assert folder.has_begun
+    folder.run_file.write_text('{"seed": ')
     with pytest.raises(InputError, match=r"run\.json is damaged"):
         folder.read_run()
+    folder.table_file.write_text("epoch,val/loss\nx,1\n")
+    with pytest.raises(InputError, match=r"metrics\.csv is damaged"):
+        folder.read_table()

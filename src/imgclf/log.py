@@ -5,6 +5,10 @@ import sys
 import warnings
 from pathlib import Path
 
+from imgclf.distributed import is_first
+
+log = logging.getLogger("imgclf")
+
 
 def log_to(file: Path | None, *, terminal: bool = True) -> None:
     """Send this package's log lines to the terminal and, added at its end, to a file.
@@ -42,7 +46,19 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     # Lightning 2.6 calls a part of torch that newer torch is about to rename.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    # As TensorBoard does, when its logger is asked for the network's graph.
+    warnings.filterwarnings("ignore", message=".*torch.jit.trace.*is deprecated.*")
     # Lightning 2.6 gathers what several processes have by a function that newer torch has by another name.
     warnings.filterwarnings("ignore", message=".*functional.all_gather is deprecated.*")
     # On a machine with SLURM a run without it is as good as on any other.
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+
+
+def speak(file: Path | None) -> None:
+    """Let the first process log to the terminal and to ``file``; the others keep quiet but for errors."""
+    log_to(file if is_first() else None, terminal=is_first())
+    quieten()
+    for name in ("pytorch_lightning.profilers", "pytorch_lightning.callbacks.model_summary"):  # asked for
+        asked = logging.getLogger(name)
+        asked.handlers, asked.propagate = list(log.handlers), False
+        asked.setLevel(logging.INFO)

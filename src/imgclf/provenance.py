@@ -1,29 +1,47 @@
-"""Where a result comes from: command, code, machine, versions."""
+"""Where a run's numbers come from: command, code, machine, versions, images; and what differs between two runs."""
 
 import hashlib
+import logging
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
-COMMAND = "IMGCLF_COMMAND"  # in the environment of all processes that work for a command: as it was typed
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from imgclf.data.module import ImageData
+from imgclf.distributed import COMMAND, cores, is_first
+from imgclf.errors import InputError
+from imgclf.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+_LARGEST_PATCH = 1_000_000  # bytes
+
+# Entries of run.json, each with all below it, that can change numbers; in the order in which they are likely to.
+_MATTER = (
+    *("data", "git.commit", "git.changed", "git.diff", "device", "gpu", "processes", "threads", "precision"),
+    *("deterministic", "channels_last", "instructions", "cpu", "versions", "python", "cuda", "cudnn", "platform"),
+)
 
 
 def provenance() -> dict[str, Any]:
     """What run.json says of a run at its start. Never fails for lack of git."""
     return {
-        "command": os.environ.get(COMMAND, shlex.join(sys.argv)),
+        "command": os.environ.get(COMMAND) or shlex.join(sys.argv),
         "git": _git(),
         "host": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
 
 
@@ -33,23 +51,158 @@ def now() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit, and which files differ from it; None outside a repository or without git."""
+    """Commit, which files differ from it, and the patch that makes them; None outside a repository or without git."""
     source = Path(__file__).parent
     try:
         commit = _output("git", "-C", str(source), "rev-parse", "HEAD")
         changed = _output("git", "-C", str(source), "status", "--porcelain").splitlines()
-    except (OSError, subprocess.SubprocessError):
+        about = {"commit": commit.strip(), "dirty": bool(changed), "changed": changed[:50]}
+        if changed:
+            patch = _output("git", "-C", str(source), "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+            about["diff"] = hashlib.blake2b(patch.encode(), digest_size=8).hexdigest()
+            about["patch"] = patch if len(patch) < _LARGEST_PATCH else None
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    about = {"commit": commit.strip(), "dirty": bool(changed), "changed": changed[:50]}
-    if changed:
-        try:
-            difference = _output("git", "-C", str(source), "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
-        except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-            return about
-        # Whether two runs had the same changes; files that git does not follow are named in `changed` alone.
-        about["diff"] = hashlib.blake2b(difference.encode(), digest_size=8).hexdigest()
     return about
 
 
 def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
+
+def processor() -> str:
+    """The name of the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _machine(trainer: Trainer) -> dict[str, Any]:
+    """What of a machine decides the last digits: sums over a batch are split over threads, and rounded accordingly."""
+    device = trainer.strategy.root_device
+    is_cuda = device.type == "cuda"
+    return {
+        "cpu": processor(),
+        "cores": cores(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "spin": os.environ.get("GOMP_SPINCOUNT", os.environ.get("OMP_WAIT_POLICY", "default")),  # of waiting threads
+        "processes": trainer.world_size,
+        "device": device.type,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "gpu": torch.cuda.get_device_name(device) if is_cuda else None,
+        "cuda": torch.version.cuda if is_cuda else None,
+        "cudnn": torch.backends.cudnn.version() if is_cuda else None,  # type: ignore[no-untyped-call]
+    }
+
+
+class Record(Callback):
+    """Write machine, precision and fingerprints of the data into run.json before the first step.
+
+    Args:
+        folder: of the run.
+        data: of the run.
+        before: contents of run.json when the run was begun, where this one continues it, or of the run that is done
+            again; empty for neither.
+        resuming: whether this is the same run.
+    """
+
+    def __init__(self, folder: RunFolder, data: ImageData, before: dict[str, Any], *, resuming: bool) -> None:
+        self.folder = folder
+        self.data = data
+        self.before = before
+        self.resuming = resuming
+        self.data.fingerprints = {} if is_first() else None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare and write.
+
+        Raises:
+            InputError: the run is resumed with other images than it was begun with.
+        """
+        if not is_first():
+            return
+        found = _machine(trainer) | {
+            "train_images": len(self.data.train_set),
+            "precision": str(trainer.precision),
+            "channels_last": getattr(pl_module, "memory_format", None) is torch.channels_last,
+            "data": dict(self.data.fingerprints or {}),
+        }
+        if self.resuming:
+            self._refuse_other_images(found["data"])
+            found["data"] = (self.before.get("data") or {}) | found["data"]
+        differences = differences_that_matter(self.before, self.folder.read_run() | found)
+        if differences:
+            lines = "".join(f"\n  {line}" for line in differences)
+            when = "before" if self.resuming else "the first time"
+            log.warning(f"not as {when}, so numbers may differ:{lines}")
+        self.folder.write_run(**found)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if is_first():
+            self.folder.write_run(data=(self.folder.read_run().get("data") or {}) | (self.data.fingerprints or {}))
+
+    def _refuse_other_images(self, found: dict[str, Any]) -> None:
+        earlier = self.before.get("data") or {}
+        for part, now_there in found.items():
+            then = earlier.get(part)
+            if isinstance(then, dict) and any(k in then and then[k] != now_there[k] for k in ("images", "digest")):
+                raise InputError(
+                    f"resume={self.folder.path} continues the run on the images that it began with, but the {part} "
+                    f"images have changed since: {then} then, {now_there} now. Put the old ones back, or begin anew"
+                )
+
+
+def flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Dotted key -> value of nested dictionaries; lists are values."""
+    if not isinstance(node, dict):
+        return {path: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= flat(value, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def differences_that_matter(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """In what two runs differ that can change their numbers, a line each; only what both run.json have recorded."""
+    one, other = flat(before), flat(after)
+    differing = [key for key in one if key in other and one[key] != other[key]]
+    matter = [key for entry in _MATTER for key in differing if key == entry or key.startswith(f"{entry}.")]
+    return [f"{key}: {one[key]} then, {other[key]} now" for key in matter]
+
+
+def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
+    """Whether the numbers of two finished runs are the same, and a text that says so or in what the runs differ."""
+    differing = list(_differing(first, again))
+    if not differing:
+        return True, f"the same numbers as {first.path}: every epoch and every final metric, to the last digit"
+    reasons = differences_that_matter(first.read_run(), again.read_run())
+    if first.read_run().get("resumed"):
+        reasons.append("the first run was resumed, perhaps with other settings than it had begun with")
+    if again.read_run().get("device") == "cuda" and not again.read_run().get("deterministic"):
+        reasons.append("a GPU may add in another order each time: trainer.deterministic=true forbids it")
+    why = "".join(f"\n  {line}" for line in reasons)
+    why = f"what may be the reason:{why}" if why else "nothing that is recorded explains it"
+    more = f" and {len(differing) - 6} more" if len(differing) > 6 else ""
+    return False, (
+        f"other numbers than {first.path}: {', '.join(differing[:6])}{more}\n{why}\n"
+        f"to see them: uv run scripts/report.py {shlex.quote(f'diff=[{first.path},{again.path}]')}"
+    )
+
+
+def _differing(first: RunFolder, again: RunFolder) -> Iterator[str]:
+    """Names of what is not the same, but for what the clock says."""
+    clock = ("seconds", "images_per_second")
+    one, other = first.read_metrics() or {}, again.read_metrics() or {}
+    yield from (name for name in {**one, **other} if name not in clock and one.get(name) != other.get(name))
+    rows, rows_again = first.read_table(), again.read_table()
+    if [row["epoch"] for row in rows] != [row["epoch"] for row in rows_again]:
+        yield "the epochs of metrics.csv"
+        return
+    for name in dict.fromkeys(key for row in (*rows, *rows_again) for key in row):
+        pairs = zip(rows, rows_again, strict=True)
+        if name not in clock and any(a.get(name) != b.get(name) for a, b in pairs):
+            yield f"metrics.csv's column {name}"

@@ -16,20 +16,22 @@
 """
 
 import contextlib
+import csv
 import json
 import math
 import os
 import shutil
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from imgclf.errors import InputError
-from imgclf.provenance import now
-from imgclf.seal import sealed_yaml
+
+_PATIENCE_SECONDS = 2.0  # for a process that is about to end
 
 
 class RunFolder:
@@ -63,72 +65,42 @@ class RunFolder:
         folder = cls(path)
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
-        if folder._was_stopped_at_its_start():
-            raise InputError(
-                f"{folder.path} is of a run that was stopped before it had begun: start it again with "
-                f"hydra.run.dir={folder.path}"
-            )
+        if (folder.path / "sweep.json").exists() and not folder.config_file.exists():
+            raise InputError(f"{folder.path} is the folder of a sweep: give that of one of its jobs")
         if not folder.config_file.is_file():
-            if (folder.path / "sweep.json").exists():
-                raise InputError(
-                    f"{folder.path} is the folder of a sweep: give that of one of its jobs, {folder.path}/0"
-                )
             raise InputError(
                 f"{folder.path} is no run folder: it lacks {folder.config_file.relative_to(folder.path)}. "
                 "Give the folder that training named at its end, such as logs/runs/NAME/DATE_TIME"
             )
         return folder
 
-    def _was_stopped_at_its_start(self) -> bool:
-        """Whether a run has taken the folder, and then been killed before it could say what it was to be."""
-        return self.run_file.is_file() and not self.config_file.exists() and not self._has_trained()
+    @property
+    def has_begun(self) -> bool:
+        """Whether training has left something that a new run would overwrite."""
+        return any(file.exists() for file in (self.table_file, self.metrics_file, self.last, self.best))
 
-    def _has_trained(self) -> bool:
-        return any(file.exists() for file in (self.table_file, self.metrics_file, self.checkpoints))
-
-    def claim(self, **entries: Any) -> None:
-        """Take the folder for a new run, exactly once even if two processes try at the same moment.
+    @contextlib.contextmanager
+    def lock(self, seconds: float = _PATIENCE_SECONDS) -> Iterator[None]:
+        """Have the folder, made where it is missing, to this process; the system lets go however it ends.
 
         Args:
-            entries: first ones of run.json.
+            seconds: to wait for another process; -1 waits for its end.
 
         Raises:
-            InputError: another run has it.
+            InputError: another process has it, or nothing can be written there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with self.run_file.open("x") as file:
-                file.write(json.dumps(entries) + "\n")
-        except FileExistsError:
-            raise InputError(
-                f"{self.path} holds a run already: continue it with resume={self.path}, or choose another folder"
-            ) from None
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=seconds)
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"a run is going on in {self.path}: wait for its end, or stop it") from None
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
-
-    def kept(self) -> dict[Path, bytes | None]:
-        """Contents of all files that a run writes before it trains, for :meth:`put_back`; None where there is none."""
-        files = [self.config_file, self.overrides_file, self.hydra_file, self.run_file, self.metrics_file]
-        files += [self.log_file, self.error_file, *self.events()]
-        return {file: file.read_bytes() if file.is_file() else None for file in files}
-
-    def put_back(self, before: Mapping[Path, bytes | None]) -> None:
-        """Leave the folder as it was before a run that was refused; what else lies in it stays.
-
-        Args:
-            before: what :meth:`kept` gave.
-        """
-        for file, content in (dict.fromkeys(self.events()) | dict(before)).items():
-            if content is None:
-                file.unlink(missing_ok=True)
-            elif not file.is_file() or file.read_bytes() != content:
-                with contextlib.suppress(OSError), written_aside(file) as aside:
-                    aside.write_bytes(content)
-        if before[self.run_file] is None:
-            (self.path / ".lock").unlink(missing_ok=True)
-        for folder in (self.config_file.parent, self.checkpoints):
-            with contextlib.suppress(OSError):  # not there, or not empty
-                folder.rmdir()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def events(self) -> list[Path]:
         """TensorBoard's files; none with ``logger=none``."""
@@ -140,7 +112,7 @@ class RunFolder:
         Raises:
             InputError: the file is damaged.
         """
-        return self._mapping(self.config_file, yaml.safe_load, yaml.YAMLError)
+        return _mapping(self.config_file, yaml.safe_load)
 
     def read_overrides(self) -> list[str]:
         """What the user gave on the command line; empty where there is no such file.
@@ -157,27 +129,35 @@ class RunFolder:
         return [str(override) for override in given] if isinstance(given, list) else []
 
     def read_run(self) -> dict[str, Any]:
-        """Contents of run.json; empty where there is none yet, or a run was killed as it made it."""
-        if not self.run_file.exists() or (self.run_file.stat().st_size == 0 and not self._has_trained()):
-            return {}
-        return self._mapping(self.run_file, json.loads, ValueError)
+        """Contents of run.json; empty where there is none yet."""
+        return _mapping(self.run_file, json.loads) if self.run_file.exists() else {}
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Contents of metrics.json; None while the run is not finished."""
-        return self._mapping(self.metrics_file, json.loads, ValueError) if self.metrics_file.exists() else None
+        return _mapping(self.metrics_file, json.loads) if self.metrics_file.exists() else None
 
-    def _mapping(self, file: Path, parse: Any, errors: Any) -> dict[str, Any]:
+    def read_table(self) -> list[dict[str, str]]:
+        """Rows of metrics.csv by column, in the order of the epochs; empty where there is no such file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not self.table_file.exists():
+            return []
         try:
-            content = parse(file.read_text(encoding="utf-8"))
-        except (errors, UnicodeDecodeError) as error:
-            raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{file} is damaged (no keys in it): restore it, or train again")
-        return content
+            with self.table_file.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            if any(int(row["epoch"]) < 0 or None in row for row in rows):
+                raise ValueError("a line too long, or of no epoch")
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise InputError(
+                f"{self.table_file} is damaged ({error}): restore it, or move it away to go on without the rows so far"
+            ) from error
+        return rows
 
     def write_config(self, text: str) -> None:
-        """Keep the resolved configuration, YAML text, under the user's seal."""
-        write_whole(self.config_file, sealed_yaml(text))
+        """Keep the resolved configuration, YAML text."""
+        write_whole(self.config_file, text)
 
     def write_hydra(self, overrides: list[str], settings: str) -> None:
         """Keep what the user gave on the command line, and Hydra's settings, YAML text."""
@@ -187,20 +167,6 @@ class RunFolder:
     def write_run(self, **entries: Any) -> None:
         """Add entries to run.json."""
         write_whole(self.run_file, json.dumps(self.read_run() | entries, indent=2) + "\n")
-
-    def note_stop(self, why: str) -> bool:
-        """Have run.json say that a signal stopped the run, where the run could not: it had only just begun, or ended.
-
-        Returns:
-            Whether that was still to be said.
-        """
-        if not self.run_file.exists():
-            return False
-        entries = {"outcome": "finished"} if self.metrics_file.exists() else {"outcome": "interrupted", "error": why}
-        if self.read_run().get("outcome") in (entries["outcome"], "diverged"):
-            return False
-        self.write_run(**entries, end=now())
-        return True
 
     def write_error(self, error: BaseException, process: int = 0) -> None:
         """Add the traceback of what a process of the run failed with to error.txt."""
@@ -223,25 +189,14 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
 
-def making(folder: Path, key: str) -> list[Path]:
-    """Make a folder and those above it.
-
-    Args:
-        folder: may exist.
-        key: of the configuration that names it, for the message.
-
-    Returns:
-        Those that were not there before, outermost first.
-
-    Raises:
-        InputError: it cannot be made, or is a file.
-    """
-    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+def _mapping(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{key}={folder} cannot be made a folder ({error.strerror}): choose another one") from error
-    return missing[::-1]
+        content = parse(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} is damaged (no keys in it): restore it, or train again")
+    return content
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The short table at the end."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
         figures = [f"{label} {metrics[f'{s}/loss']:.4f}, {metrics[f'{s}/acc']:.4f}" for label, s in found]
         lines.append(f"epoch {last}, the last: {'; '.join(figures)}")
     lines += [
-        f"{metrics['images_per_second']:,.0f} training images/s, {metrics['seconds']:.1f} s in all",
+        f"{metrics['images_per_second'] or 0:,.0f} training images/s, {metrics['seconds']:.1f} s in all",
         f"run folder:  {folder}",
     ]
     if on_board:
-        lines.append(f"TensorBoard: uv run tensorboard --logdir {folder}")
+        lines.append(f"TensorBoard: uv run tensorboard --logdir {shlex.quote(str(folder))}")
     return "\n".join(lines)
 
 

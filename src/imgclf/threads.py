@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from imgclf import ranks
+from imgclf.distributed import cores
 
 SHORT_SPIN = "1000"  # rounds of waiting; GNU OpenMP's own number is 300,000
 _NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -38,7 +38,7 @@ def choose_spin(running: Callable[[], int] = processes_running) -> None:
         while len(seen) < 5:  # 20 ms in all: what is there for a moment only does not count
             time.sleep(0.005)
             seen.append(running())
-        if statistics.median(seen) - 1 + len(os.sched_getaffinity(0)) > (os.cpu_count() or 1):
+        if statistics.median(seen) - 1 + cores() > (os.cpu_count() or 1):
             os.environ["GOMP_SPINCOUNT"] = SHORT_SPIN
 
 
@@ -49,11 +49,6 @@ def keep_number(run: Mapping[str, Any]) -> None:
         run: contents of its run.json. More threads than there are cores here are not kept, nor is anything done where
             the user has set a number.
     """
-    threads, processes = run.get("threads"), run.get("processes", 1)
-    if type(threads) is not int or type(processes) is not int or any(name in os.environ for name in _NUMBER):
-        return
-    if ranks.started_from_outside():
-        processes = 1  # this is one of them
-    if 1 <= threads * processes <= (os.cpu_count() or 1):
-        os.environ["OMP_NUM_THREADS"] = str(threads * processes)
-        os.environ[ranks.SHARED_THREADS] = "1"  # among as many processes as it then has
+    threads = run.get("threads")
+    if type(threads) is int and 1 <= threads <= (os.cpu_count() or 1) and not any(n in os.environ for n in _NUMBER):
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # of each of its processes

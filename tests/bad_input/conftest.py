@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from refused import kaggle
 
+import imgclf.cli  # noqa: F401 -- its resolvers, before Hydra's state is first put back
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -114,6 +114,8 @@ def a_file(folder: Path) -> None:
 
 
 EVALUATE = "evaluate.py run=run"
+# Found when the run has been taken up: run.json says so then.
+BEGUN = ("resume, last cut", "resume, other", "resume, weights", "resume, table", "resume, overrides", "resume killed")
 CASES = [
     Case("no folder", nothing, EVALUATE, "there is no folder run: give the run folder that training named"),
     Case("a file", a_file, EVALUATE, "there is no folder run"),
@@ -121,13 +123,13 @@ CASES = [
         "a sweep",
         whole,
         "evaluate.py run=sweep",
-        "sweep is the folder of a sweep: give that of one of its jobs, sweep/0",
+        "sweep is the folder of a sweep: give that of one of its jobs",
     ),
     Case(
         "a sweep resumed as a run", whole, "train.py resume=sweep", "sweep is the folder of a sweep: give that of one"
     ),
-    Case("a run resumed as a sweep", whole, "train.py -m sweep.resume=run", "go on with it by resume=run, without -m"),
-    Case("no sweep", nothing, "train.py -m sweep.resume=nope", "there is no folder nope"),
+    Case("a run resumed as a sweep", whole, "train.py -m sweep.resume=run", "run is no folder of a sweep"),
+    Case("no sweep", nothing, "train.py -m sweep.resume=nope", "nope is no folder of a sweep"),
     Case("sweep.json cut", cut("sweep/sweep.json"), "train.py -m sweep.resume=sweep", r"sweep\.json is damaged"),
     Case("config missing", without(CONFIG), EVALUATE, r"run is no run folder: it lacks \.hydra/config\.yaml"),
     Case(
@@ -140,7 +142,7 @@ CASES = [
     Case("config no text", instead(CONFIG, b"\xff\xfe\0"), EVALUATE, r"config\.yaml is damaged .*restore it"),
     Case("config a list", instead(CONFIG, "- a\n"), EVALUATE, r"config\.yaml is damaged \(no keys in it\)"),
     Case(
-        "config without data", instead(CONFIG, "seed: 0\n"), EVALUATE, r"config\.yaml lacks data, model, .*another ver"
+        "config without data", instead(CONFIG, "seed: 0\n"), EVALUATE, r"config\.yaml lacks data, model, .*restore it"
     ),
     Case(
         "older key",
@@ -154,7 +156,7 @@ CASES = [
     Case(
         "class gone", replaced(CONFIG, r"mlp\.MLP", "mlp.Perceptron"), EVALUATE, "Perceptron.*another version of this"
     ),
-    Case("seed no number", replaced(CONFIG, "^seed: 0", "seed: zero"), EVALUATE, "seed=zero: expected int"),
+    Case("seed no number", replaced(CONFIG, "^seed: 0", "seed: zero"), EVALUATE, "seed=zero: .*integer"),
     Case(
         "best missing", without(BEST), EVALUATE, r"there is no run/checkpoints/best\.ckpt: train first, or choose anoth"
     ),
@@ -166,7 +168,7 @@ CASES = [
     Case("other sizes", checkpoint(BEST, other_sizes), EVALUATE, r"best\.ckpt holds other weights than MLP has"),
     Case("weights no numbers", checkpoint(BEST, no_numbers), EVALUATE, r"best\.ckpt holds weights that are no numbers"),
     Case("no state", checkpoint(BEST, lambda c: c.pop("state_dict")), EVALUATE, "holds other weights than MLP has"),
-    Case("no such checkpoint", whole, f"{EVALUATE} checkpoint=worst", "checkpoint must be best or last, got 'worst'"),
+    Case("no such checkpoint", whole, f"{EVALUATE} checkpoint=worst", "checkpoint=worst: .*'best' or 'last'"),
     Case(
         "other images", whole, f"{EVALUATE} data=kaggle_cifar10", "data.in_channels=3, but the network was built for 1"
     ),
@@ -185,9 +187,7 @@ CASES = [
     Case("features of no run", nothing, "figures.py figure=features run=run", "there is no folder run"),
     Case("features, best cut", cut(BEST), "figures.py figure=features run=run", r"best\.ckpt cannot be read"),
     Case("resume finished", whole, "train.py resume=run", "is finished after 1 epochs.*add trainer.max_epochs=MORE"),
-    Case(
-        "resume changed", whole, f"{MORE} optimizer.lr=9", "but optimizer was changed: leave that out, or start a new"
-    ),
+    Case("resume changed", whole, f"{MORE} optimizer.lr=9", "but optimizer.lr was 0.1, is 9: leave that out"),
     Case("resume, config cut", cut(CONFIG, 0.1), MORE, r"config\.yaml (lacks|is damaged)"),
     Case("resume, run.json cut", cut("run/run.json"), MORE, r"run\.json is damaged .*restore it"),
     Case("resume, metrics.json cut", cut("run/metrics.json"), MORE, r"metrics\.json is damaged"),
@@ -200,12 +200,6 @@ CASES = [
         MORE,
         "cannot be continued from, it lacks l",
     ),
-    Case(
-        "resume, table no csv",
-        instead("run/metrics.csv", b"\0\1\2"),
-        MORE,
-        r"metrics\.csv is damaged .*restore it, or mo",
-    ),
     Case("resume, table cut", instead("run/metrics.csv", "epoch,step\n0,1\nx"), MORE, r"metrics\.csv is damaged"),
     Case(
         "resume, overrides cut", instead(OVERRIDES, "- 'a"), MORE, r"overrides\.yaml is damaged .*restore or remove it"
@@ -214,9 +208,9 @@ CASES = [
     Case("report of nothing", nothing, "report.py sweep=run", "there is no folder run: give a folder of runs"),
     Case("report of no run", lambda folder: (folder / "run").mkdir(), "report.py sweep=run", "there is no run in run"),
     Case("report into a file", lambda f: (whole(f), (f / "out").touch()), "report.py sweep=sweep out=out", "out"),
-    Case("diff of one", whole, "report.py diff=run", r"diff compares two runs, got 1: diff=\[RUN,RUN\]"),
+    Case("diff of one", whole, "report.py diff=run", r"diff=run: "),
     Case("diff of a sweep", whole, "report.py diff=[run,sweep]", "sweep"),
-    Case("no run given", nothing, "evaluate.py", "run: must be given.*Add run=FOLDER"),
+    Case("no run given", nothing, "evaluate.py", "run: must be given; add run=FOLDER"),
     Case(
         "occupied", whole, "train.py debug=fast hydra.run.dir=run", "run holds a run already: continue it with resume="
     ),
@@ -226,9 +220,20 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [c for c in CASES if not c.id.startswith(BEGUN)], ids=lambda case: case.id)
 def test_run_folders(case: Case, here: Path) -> None:
     refuse(case, here)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.id.startswith(BEGUN)], ids=lambda case: case.id)
+def test_what_shows_when_a_run_goes_on_leaves_its_checkpoints(case: Case, here: Path) -> None:
+    case.given(here)
+    before = contents(here / "run" / "checkpoints")
+    answer = run_here(case.command)
+    assert answer.code == 2, answer.err
+    assert "Traceback" not in answer.err
+    assert re.search(case.message, answer.err, re.DOTALL), answer.err
+    assert contents(here / "run" / "checkpoints") == before
 
 
 @pytest.mark.parametrize("missing", ["run/run.json", "run/metrics.csv", OVERRIDES, "run/train.log", BEST])
@@ -279,8 +284,8 @@ def test_other_pixels_are_warned_of(here: Path) -> None:
 
 def test_a_report_goes_on_without_what_is_damaged(here: Path) -> None:
     whole(here)
-    (here / "sweep" / "0" / "metrics.json").write_text('{"val/acc": 0.')
-    (here / "sweep" / "0" / "run.json").unlink()
+    (here / "sweep" / "seed@0" / "metrics.json").write_text('{"val/acc": 0.')
+    (here / "sweep" / "seed@0" / "run.json").unlink()
     answer = run_here("report.py sweep=sweep")
     assert answer.code == 0, answer.err
-    assert re.search(r"^ *0 +damaged", answer.out, re.MULTILINE), answer.out
+    assert re.search(r"seed@0 +damaged", answer.out, re.MULTILINE), answer.out

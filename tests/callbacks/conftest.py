@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from imgclf.data.batches import ImageArray
 from imgclf.data.module import ImageData, as_tensors
 from imgclf.models.classifier import Classifier
-from imgclf.run.tensorboard import TensorBoardLogger
-from imgclf.run.trainer import Trainer
 from imgclf.schedules.callback import Constant
+from imgclf.tensorboard import TensorBoardLogger
+from imgclf.trainer import Trainer
 
 Fit = Callable[..., Board]
 

@@ -2,26 +2,36 @@
 
 import signal
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from imgclf.callbacks import interrupt
 from imgclf.callbacks.interrupt import StopOnSignal
-from imgclf.interruption import Interrupted
+from imgclf.distributed import LOOK_EVERY
+from imgclf.errors import Interrupted
 
 
-def test_a_signal_that_comes_while_processes_ask_each_other_is_kept_for_the_next_time() -> None:
+def test_processes_ask_each_other_every_few_steps_and_lose_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "can_resume_after", lambda trainer: True)
     stop = StopOnSignal(checkpoint=None)
-    came = [False, True, False]  # during the exchanges, in turn
+    asked: list[int] = []
+    trainer: Any = SimpleNamespace(world_size=2, global_step=0)
 
     def reduce(value: torch.Tensor, reduce_op: str) -> torch.Tensor:
-        if came.pop(0):
+        asked.append(trainer.global_step)
+        if len(asked) == 2:  # while they ask
             stop._note(signal.SIGTERM, None)
         return value
 
-    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=reduce)
-    trainer = SimpleNamespace(world_size=2, strategy=strategy, accumulate_grad_batches=1, is_last_batch=False)
-    for batch in (0, 1):
-        stop.on_train_batch_end(trainer, None, None, None, batch)
+    trainer.strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=reduce)
+
+    def train() -> None:
+        for step in range(1, 100):
+            trainer.global_step = step
+            stop.on_train_batch_end(trainer, None, None, None, step)  # type: ignore[arg-type]
+
     with pytest.raises(Interrupted, match="SIGTERM"):
-        stop.on_train_batch_end(trainer, None, None, None, 2)
+        train()
+    assert asked == [LOOK_EVERY, 2 * LOOK_EVERY, 3 * LOOK_EVERY]

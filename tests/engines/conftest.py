@@ -1,26 +1,21 @@
 """A real SLURM on this machine, and what the tests of the engines share."""
 
 import contextlib
-import csv
 import importlib.util
-import json
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from conftest import Doors
+from sweep_runs import wait_until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 300  # seconds, on a machine with much else to do
 # Dropout, and a rate that changes with each step: both must go on where they were.
 LONG = ("trainer.max_epochs=15", "model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "test=false")
 CONFIGURATION = """\
@@ -73,15 +68,13 @@ class Slurm:
         lines = self.command("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
         return [(line.split()[0], line.split()[1]) for line in lines]
 
-    def wait_until_idle(self, seconds: float) -> None:
-        wait_for(lambda: not self.jobs(), seconds, lambda: f"still there: {self.jobs()}")
+    def wait_until_idle(self) -> None:
+        wait_until(lambda: not self.jobs(), lambda: f"still there: {self.jobs()}")
 
-
-def wait_for(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, complaint()
-        time.sleep(0.05)
+    def start_again(self, number: str) -> None:
+        """SLURM lets two minutes pass before it starts a job again; not here."""
+        wait_until(lambda: dict(self.jobs()).get(number) == "PENDING", lambda: str(self.jobs()))
+        self.command("scontrol", "update", f"jobid={number}", "starttime=now")
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +106,7 @@ def _started(folder: Path, daemons: contextlib.ExitStack) -> Slurm:
     daemons.enter_context(_running(["slurmctld", "-D", "-c"], started.environment, folder))
     for node in ("n1", "n2"):
         daemons.enter_context(_running(["slurmd", "-D", "-N", node], started.environment, folder))
-    wait_for(lambda: _is_up(started), 60, lambda: (folder / "slurmctld.log").read_text())
+    wait_until(lambda: _is_up(started), lambda: (folder / "slurmctld.log").read_text())
     daemons.callback(_cancel_all, started)
     return started
 
@@ -122,7 +115,7 @@ def _cancel_all(slurm: Slurm) -> None:
     for number, _ in slurm.jobs():  # one that ends meanwhile makes scancel complain
         for command in (["scancel", "--signal=KILL", number], ["scancel", number]):
             subprocess.run(command, env=slurm.environment, capture_output=True, timeout=60)
-    slurm.wait_until_idle(60)
+    slurm.wait_until_idle()
 
 
 def _start_munge(folder: Path, daemons: contextlib.ExitStack) -> None:
@@ -138,7 +131,7 @@ def _start_munge(folder: Path, daemons: contextlib.ExitStack) -> None:
     command = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={place}/socket"]
     files = [f"--pid-file={place}/pid", f"--log-file={place}/log", f"--seed-file={place}/seed"]
     daemons.enter_context(_running([*command, *files], dict(os.environ), folder, user="munge"))
-    wait_for(lambda: (place / "socket").exists(), 20, lambda: (folder / "munged.out").read_text())
+    wait_until(lambda: (place / "socket").exists(), lambda: (folder / "munged.out").read_text())
 
 
 @contextlib.contextmanager
@@ -184,43 +177,6 @@ def needs(*modules: str, extra: str) -> None:
         pytest.skip(f"{', '.join(missing)} not installed: uv run --extra {extra} pytest")
 
 
-class Run:
-    """What a run folder says, without what the clock decides."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def rows(self) -> list[dict[str, str]]:
-        file = self.folder / "metrics.csv"
-        if not file.exists():
-            return []
-        with file.open(newline="") as table:
-            return [_timeless(row) for row in csv.DictReader(table)]
-
-    def metrics(self) -> dict[str, Any]:
-        return _timeless(json.loads((self.folder / "metrics.json").read_text()))
-
-    def about(self) -> dict[str, Any]:
-        return json.loads((self.folder / "run.json").read_text())
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return torch.load(self.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-    def log(self) -> str:
-        return (self.folder / "train.log").read_text()
-
-    def assert_same_as(self, other: "Run") -> None:
-        """Every number of the two runs is the same."""
-        assert self.rows() == other.rows()
-        assert self.metrics() == other.metrics()
-        one, two = self.weights(), other.weights()
-        assert all(torch.equal(one[name], two[name]) for name in one | two)
-
-
-def _timeless(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
-
-
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -245,16 +201,20 @@ def train() -> Path:
     return ROOT / "scripts" / "train.py"
 
 
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Callable[..., Run]:
-    """A run of these settings by itself, made once."""
-    runs: dict[tuple[str, ...], Run] = {}
+def logs(folder: Path) -> str:
+    """What submitit's jobs have printed."""
+    return "".join(f"\n{file}:\n{file.read_text()}" for file in sorted(folder.rglob("*_log.*")))
 
-    def run(*settings: str) -> Run:
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Callable[..., Path]:
+    """The folder of a run of these settings by itself, made once."""
+    runs: dict[tuple[str, ...], Path] = {}
+
+    def run(*settings: str) -> Path:
         if settings not in runs:
-            folder = tmp_path_factory.mktemp("undisturbed")
-            doors(folder)("train.py", *settings, "hydra.run.dir=run")
-            runs[settings] = Run(folder / "run")
+            runs[settings] = tmp_path_factory.mktemp("undisturbed") / "run"
+            doors(runs[settings].parent)("train.py", *settings, "hydra.run.dir=run")
         return runs[settings]
 
     return run

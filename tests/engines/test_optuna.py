@@ -1,67 +1,74 @@
-"""Searches by Optuna: medians over seeds, and going on with a study."""
+"""Searches by Optuna: medians over seeds, going on with one, trials that fail."""
 
-import json
-import sqlite3
+import re
 from pathlib import Path
 from statistics import median
 
 import pytest
 from conftest import Door
-from engines.conftest import Run, needs
-
-from imgclf.errors import InputError
-from imgclf.sweep.search import result, with_seeds
-
-TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "data.batch_size=100", "sweep.preflight=false")
+from engines.conftest import needs
+from run_files import metrics, run_json
+from sweep_runs import TINY, jobs, snapshot
 
 
-@pytest.fixture
-def optuna() -> None:
+@pytest.fixture(autouse=True)
+def _optuna() -> None:
     needs("optuna", "hydra_plugins.hydra_optuna_sweeper", extra="optuna")
 
 
-def values(study: Path) -> list[float]:
-    with sqlite3.connect(study) as database:
-        return [value for (value,) in database.execute("select value from trial_values order by trial_id")]
+def search(*arguments: str) -> tuple[str, ...]:
+    return ("-m", "search=optuna", *arguments, *TINY, "sweep.preflight=false", "hydra.sweep.dir=search")
 
 
-def test_a_search_is_told_medians_and_is_gone_on_with(optuna: None, door: Door, tmp_path: Path) -> None:
-    ranges = ("optimizer.lr=tag(log,interval(0.001,1))", "model.hidden_sizes=choice('[16]','[16,8]')")
-    few = ("hydra.sweeper.n_trials=1", "sweep.seeds=2")
-    done = door("train.py", "-m", "search=optuna", *ranges, *TINY, *few, "hydra.sweep.dir=search")
+def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path) -> None:
+    rates = "optimizer.lr=tag(log,interval(0.001,1))"
+    done = door("train.py", *search(rates, "hydra.sweeper.n_trials=2", "sweep.seeds=2"))
     sweep = tmp_path / "search"
-    runs = [Run(sweep / number) for number in "01"]
-    assert [run.about()["seed"] for run in runs] == [0, 1]
-    told = median(run.metrics()["best/val/acc"] for run in runs)
-    assert values(sweep / "study.db") == pytest.approx([told])
-    assert f"best trial: best/val/acc {told:.4f} with optimizer.lr=" in done.stdout
-    before = {file: file.read_bytes() for number in "01" for file in (sweep / number).rglob("*") if file.is_file()}
+    trials = jobs(sweep)
+    assert len(trials) == 2
+    told = []
+    for trial in trials:
+        runs = [sweep / trial / f"seed@{seed}" for seed in (0, 1)]
+        assert [run_json(run)["seed"] for run in runs] == [0, 1]
+        assert "test/acc" not in metrics(runs[0]), "test images are not for choosing by"
+        told.append(median(metrics(run)["best/val/acc"] for run in runs))
+    assert f"best trial: best/val/acc {max(told):.4f} with optimizer.lr=" in done.stdout
 
-    door("train.py", "-m", "sweep.resume=search")
-    assert {p.name for p in sweep.iterdir() if p.is_dir() and p.name.isdecimal()} == {"0", "1", "2", "3"}
-    assert {file: file.read_bytes() for file in before} == before, "nothing is overwritten"
-    added = median(Run(sweep / number).metrics()["best/val/acc"] for number in "23")
-    assert values(sweep / "study.db") == pytest.approx([told, added])
-    rates = [job["overrides"][0] for job in json.loads((sweep / "sweep.json").read_text())["jobs"]]
-    assert rates[0] == rates[1] != rates[2] == rates[3], "it looks elsewhere"
+    # The same trials are proposed again, those done are not trained again, and the third follows from them.
+    before = {trial: snapshot(sweep / trial) for trial in trials}
+    done = door("train.py", "-m", "sweep.resume=search", "hydra.sweeper.n_trials=3")
+    assert {trial: snapshot(sweep / trial) for trial in trials} == before
+    assert len(jobs(sweep)) == 3
+    assert "6 of 6 jobs finished" in done.stdout
 
 
-def test_a_search_in_the_wrong_direction_is_refused(optuna: None, door: Door) -> None:
+def test_a_trial_that_diverged_has_failed_and_the_search_goes_on(door: Door, tmp_path: Path) -> None:
+    done = door("train.py", *search("optimizer.lr=choice(1e30,0.1)", "hydra.sweeper.n_trials=5"))
+    assert {run_json(tmp_path / "search" / job)["outcome"] for job in jobs(tmp_path / "search")} == {
+        "diverged",
+        "finished",
+    }
+    assert re.search(r"best trial: .*with optimizer\.lr=0\.1", done.stdout)
+
+
+def test_other_samplers_can_be_chosen_and_draw_by_the_seed(door: Door, tmp_path: Path) -> None:
+    door("train.py", *search("optimizer.lr=choice(0.05,0.1)", "hydra/sweeper/sampler=grid"), "hydra.sweep.dir=grid")
+    assert jobs(tmp_path / "grid") == {"optimizer.lr@0.05", "optimizer.lr@0.1"}
+    given = ("optimizer.lr=interval(0.01,0.1)", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=2")
+    door("train.py", *search(*given))
+    first = jobs(tmp_path / "search")
+    assert len(first) == 2
+    door("train.py", *search(*given), "hydra.sweep.dir=again")
+    assert jobs(tmp_path / "again") == first
+    door("train.py", *search(*given), "hydra.sweep.dir=other", "seed=1")
+    assert jobs(tmp_path / "other") != first
+
+
+def test_a_search_without_a_result_says_so(door: Door) -> None:
+    given = ("optimizer.lr=interval(1,2)", "hydra.sweeper.n_trials=2")
+    done = door("train.py", *search(*given, "sweep.objective=best/val/nothing"), expect=1)
+    assert "sweep.objective=best/val/nothing is not among the metrics: " in done.stderr
+    assert done.stderr.count("the search has no best trial") == 1
+    assert "Traceback" not in done.stderr
     done = door("train.py", "-m", "hydra/sweeper=optuna", "optimizer.lr=interval(0.1,1)", expect=2)
     assert "choose hydra.sweeper.direction=maximize or minimize" in done.stderr
-
-
-def test_the_jobs_of_a_trial_differ_in_their_seed_alone() -> None:
-    assert with_seeds(["a=1"], seed=5, count=1) == [("a=1",)]
-    assert with_seeds(["a=1"], seed=5, count=3) == [("a=1", "seed=5"), ("a=1", "seed=6"), ("a=1", "seed=7")]
-    assert with_seeds(["seed=2", "a=1"], seed=5, count=2) == [("a=1", "seed=2"), ("a=1", "seed=3")]
-
-
-def test_a_trial_counts_by_its_median_and_fails_with_any_of_its_runs() -> None:
-    runs = [{"val/acc": value} for value in (0.5, 0.9, 0.6)]
-    assert result("val/acc", runs) == 0.6
-    assert result("val/acc", runs[:2]) == pytest.approx(0.7)
-    assert result("val/acc", [*runs, None]) is None
-    assert result("val/acc", [*runs, {"val/acc": None}]) is None, "not a number"
-    with pytest.raises(InputError, match=r"sweep.objective=val/ac is not among a run's metrics: val/acc"):
-        result("val/ac", runs)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 from brake import braked
-from engines.conftest import LONG, PATIENCE, Run, Slurm, Start, needs, wait_for
+from engines.conftest import LONG, Slurm, Start, logs, needs
+from run_files import metrics, run_json, table
+from sweep_runs import PATIENCE, assert_same, wait_until
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -20,67 +24,50 @@ def sweep(slurm: Slurm, start: Start, train: Path, tmp_path: Path) -> Start:
     return lambda *arguments: start(*command, folder, *arguments, environment=slurm.environment)
 
 
-def finish(process: subprocess.Popen[str], folder: Path) -> str:
+def finish(process: subprocess.Popen[str], folder: Path) -> None:
     try:
         output = process.communicate(timeout=PATIENCE)[0]
     except subprocess.TimeoutExpired:
         process.kill()
-        output = process.communicate()[0] + logs(folder)
-        raise AssertionError(output) from None
+        raise AssertionError(process.communicate()[0] + logs(folder)) from None
     assert process.returncode == 0, output + logs(folder)
-    return output
 
 
-def logs(folder: Path) -> str:
-    return "".join(f"\n{file}:\n{file.read_text()}" for file in sorted(folder.rglob("*_log.*")))
-
-
-def start_again(slurm: Slurm, number: str) -> None:
-    """SLURM lets two minutes pass before it starts a job again; not here."""
-
-    def pending() -> bool:
-        return dict(slurm.jobs()).get(number) == "PENDING"
-
-    wait_for(pending, PATIENCE, lambda: str(slurm.jobs()))
-    slurm.command("scontrol", "update", f"jobid={number}", "starttime=now")
+def rows(run: Path) -> int:
+    return len(table(run)) if (run / "metrics.csv").exists() else 0
 
 
 def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
-    slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run]
+    slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Callable[..., Path]
 ) -> None:
     brake = tmp_path / "brake"
-    process = sweep(*LONG, *braked(brake), "trainer.max_epochs=15,1,2")
-    runs = [Run(tmp_path / "sweep" / str(number)) for number in range(3)]
-    wait_for(lambda: len(runs[0].rows()) >= 3, PATIENCE, lambda: logs(tmp_path / "sweep"))
-    number = runs[0].about()["job"]
+    process = sweep(*LONG[1:], *braked(brake), "trainer.max_epochs=15,1,2")
+    runs = [tmp_path / "sweep" / f"trainer.max_epochs@{epochs}" for epochs in (15, 1, 2)]
+    wait_until(lambda: rows(runs[0]) >= 3, lambda: logs(tmp_path / "sweep"))
+    (number,) = [name for name, _ in slurm.jobs() if name.endswith("_0")]  # the first of an array
     slurm.command("scancel", "--signal=USR2", number)  # as submitit has SLURM do at the time's end
     brake.unlink()
-    start_again(slurm, number)
+    slurm.start_again(number)
     finish(process, tmp_path / "sweep")
-    assert [len(run.rows()) for run in runs] == [15, 1, 2]
-    assert [run.about()["outcome"] for run in runs] == ["finished"] * 3
-    assert len({run.about()["job"].split("_")[0] for run in runs}) == 1, "one array"
-    assert "stopped by SIGUSR2" in runs[0].log()
-    assert len(runs[0].about()["resumed"]) == 1
-    runs[0].assert_same_as(undisturbed(*LONG))
+    assert [rows(run) for run in runs] == [15, 1, 2]
+    assert [run_json(run)["outcome"] for run in runs] == ["finished"] * 3
+    assert len(run_json(runs[0])["resumed"]) == 1
+    assert_same(runs[0], undisturbed(*LONG))
 
 
-ONE_MACHINE = ("hydra.launcher.tasks_per_node=2",)
-TWO_MACHINES = ("trainer.devices=1", "trainer.num_nodes=2", "hydra.launcher.nodes=2")
-
-
-@pytest.mark.parametrize("tasks", [ONE_MACHINE, TWO_MACHINES], ids=["one machine", "two machines"])
-def test_a_job_of_two_tasks_trains_once(
-    sweep: Start, tmp_path: Path, undisturbed: Callable[..., Run], tasks: tuple[str, ...]
+def test_a_job_of_tasks_on_two_machines_trains_once(
+    sweep: Start, tmp_path: Path, undisturbed: Callable[..., Path]
 ) -> None:
-    few = ("trainer.max_epochs=2", "trainer.precision=32-true", "data.batch_size=500", "test=false")
-    finish(sweep(*few, "trainer=ddp_cpu", *tasks), tmp_path / "sweep")
-    run, single = Run(tmp_path / "sweep" / "0"), undisturbed(*few)
-    assert run.metrics().keys() == single.metrics().keys()
-    for name, value in single.metrics().items():
-        assert run.metrics()[name] == pytest.approx(value, abs=2e-4), name
-    assert "2 x CPU" in run.log()
-    assert run.log().count("epoch 1/2") == 1
+    few = ("trainer.max_epochs=2", "trainer.precision=32-true", "data.batch_size=500")
+    tasks = ("trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "hydra.launcher.nodes=2")
+    finish(sweep(*few, *tasks), tmp_path / "sweep")
+    (run,) = (tmp_path / "sweep").glob("*/metrics.json")
+    single = metrics(undisturbed(*few))
+    assert metrics(run.parent).keys() == single.keys()
+    assert metrics(run.parent) == pytest.approx(single, abs=5e-4)
+    log = (run.parent / "train.log").read_text()
+    assert "2 x CPU" in log
+    assert log.count("epoch 1/2") == 1
 
 
 SCRIPT = """\
@@ -92,27 +79,25 @@ srun --kill-on-bad-exit=1 {python} {train} {settings} hydra.run.dir={folder}
 
 
 def test_a_script_of_ones_own_is_started_again_too(
-    slurm: Slurm, train: Path, tmp_path: Path, undisturbed: Callable[..., Run]
+    slurm: Slurm, train: Path, tmp_path: Path, undisturbed: Callable[..., Path]
 ) -> None:
     settings = (*LONG, "trainer=ddp_cpu")
-    folder, script = tmp_path / "run", tmp_path / "script.sh"
-    brake = tmp_path / "brake"
-    filled = {"folder": folder, "python": sys.executable, "train": train}
+    run, script, brake = tmp_path / "run", tmp_path / "script.sh", tmp_path / "brake"
+    filled = {"folder": run, "python": sys.executable, "train": train}
     script.write_text(SCRIPT.format(settings=" ".join((*settings, *braked(brake))), **filled))
     number = slurm.command("sbatch", "--parsable", str(script)).strip()
-    run, output = Run(folder), Path(f"{folder}.out")
-    for rows, command in ((3, "scancel --signal=USR1"), (8, "scontrol requeue")):  # time is up; the machine is needed
-        wait_for(lambda rows=rows: len(run.rows()) >= rows, PATIENCE, output.read_text)  # type: ignore[misc]
+    output = Path(f"{run}.out")
+    for least, command in ((3, "scancel --signal=USR1"), (8, "scontrol requeue")):  # time is up; the machine is needed
+        wait_until(lambda least=least: rows(run) >= least, output.read_text)  # type: ignore[misc]
         slurm.command(*command.split(), number)
         if command == "scontrol requeue":
             brake.unlink()
-        start_again(slurm, number)
-    slurm.wait_until_idle(PATIENCE)
-    assert (folder / "metrics.json").exists(), output.read_text()
-    run.assert_same_as(undisturbed(*settings))
-    assert "2 x CPU" in run.log()
-    assert len(run.about()["resumed"]) == 2
-    assert run.about()["job"] == number
+        slurm.start_again(number)
+    slurm.wait_until_idle()
+    assert (run / "metrics.json").exists(), output.read_text()
+    assert_same(run, undisturbed(*settings))
+    assert "2 x CPU" in (run / "train.log").read_text()
+    assert len(run_json(run)["resumed"]) == 2
 
 
 def test_tasks_that_the_trainer_does_not_expect_are_refused(slurm: Slurm, train: Path, tmp_path: Path) -> None:
@@ -121,4 +106,4 @@ def test_tasks_that_the_trainer_does_not_expect_are_refused(slurm: Slurm, train:
         [*command, f"hydra.run.dir={tmp_path}/run"], env=slurm.environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode != 0
-    assert "SLURM has started 2 tasks, but the trainer is for 1" in done.stderr
+    assert "SLURM has started 2 tasks, the trainer is for 1" in done.stderr

@@ -26,7 +26,7 @@ def row(folder: Path) -> tuple[dict[str, Any], set[str], dict[str, list[float]]]
 def test_a_sweep_is_rows_of_its_settings_and_results(door: Door, tmp_path: Path) -> None:
     short = ("callbacks=bare", "trainer.max_epochs=2", "data.batch_size=1000", "hydra.sweep.dir=sweep")
     door("train.py", "-m", "optimizer.lr=0.05,0.2", "model.activation=tanh", *short)
-    for name, lr in (("0", 0.05), ("1", 0.2)):
+    for name, lr in (("optimizer.lr@0.05", 0.05), ("optimizer.lr@0.2", 0.2)):
         assert len(list((tmp_path / "sweep" / name).glob("events.out.tfevents.*"))) == 1
         settings, columns, scalars = row(tmp_path / "sweep" / name)
         assert settings["optimizer.lr"] == pytest.approx(lr)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from board_files import Board
 
-from imgclf.run.tensorboard import TensorBoardLogger, board_tag
+from imgclf.tensorboard import TensorBoardLogger, board_tag
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,12 @@ import tempfile
 from pathlib import Path
 
 from conftest import ROOT, Door
-from hydra import compose, initialize_config_dir
 from starter import Starter
 
 from imgclf.benchmark import child
 from imgclf.benchmark.ways import Ways
-from imgclf.config import resolvers
-from imgclf.run.build import built
+from imgclf.build import built
+from imgclf.cli import compose
 
 SMALL = ("benchmark.rounds=1", "benchmark.images=100", "benchmark.seconds=0")
 ON_MINI = (
@@ -47,9 +46,7 @@ class Forked(Ways):
 
 
 def test_every_part_is_measured(starter: Starter, tmp_path: Path) -> None:
-    resolvers.register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        plan = built(compose("benchmark", [*SMALL, *ON_MINI]), "benchmark")
+    plan = built(compose([*SMALL, *ON_MINI], "benchmark"), "benchmark")
     Forked.starter, Forked.place = starter, tmp_path
     rows = Forked(plan, tmp_path / "work", ROOT / "scripts").comparisons()
     for row in rows:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Door, Doors
-from loaded import telling_of_torch
 from PIL import Image
 
 from imgclf.data.fashion_mnist import FashionMNISTMini
@@ -99,9 +98,8 @@ def test_each_line_of_the_table_fits_80_columns(run: Path, door: Door, tmp_path:
 
 def test_what_cannot_be_classified_is_refused_before_anything_is_written(run: Path, door: Door, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("nothing")
-    early = door("predict.py", f"run={run}", "images=nowhere", expect=2, **telling_of_torch(tmp_path))
+    early = door("predict.py", f"run={run}", "images=nowhere", expect=2)
     assert "images=nowhere: there is no such folder or file" in early.stderr
-    assert early.stderr.endswith("torch loaded: False\n")
     for given, message in (
         ([f"images={tmp_path / 'bad.png'}"], "none of the 1 files could be read"),
         (["images=bad.png", "sheet=0"], "sheet=0: the contact sheet needs 1 picture or more"),

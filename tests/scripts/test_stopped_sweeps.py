@@ -1,6 +1,6 @@
-"""Sweeps of scripts/train.py that are stopped, and go on."""
+"""Sweeps of scripts/train.py that are stopped, and go on; and two at once."""
 
-import json
+import multiprocessing
 import os
 import random
 import signal
@@ -8,25 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from brake import braked
 from conftest import Door, Doors, Start
-from omegaconf import OmegaConf
 from run_files import run_json
-from sweep_runs import TINY, assert_same, jobs, snapshot, wait_for
+from sweep_runs import TINY, assert_same, jobs, snapshot, wait_for, wait_until
 
-from imgclf.holding import held
-
-SWEEP = (
-    "-m",
-    "optimizer.lr=0.05,0.1",
-    "model.dropout=0.0,0.3",
-    "optimizer.momentum=0.9",
-    "schedule=cosine",
-    "trainer.max_epochs=6",
-    "data.batch_size=500",
-    "logger=none",
-)
+FIXED = ("model.dropout=0.3", "schedule=cosine", "trainer.max_epochs=6", "data.batch_size=500", "logger=none")
+SWEEP = ("-m", "optimizer.lr=0.05,0.1", "seed=1,2", *FIXED)
+JOBS = [f"optimizer.lr@{rate}+seed@{seed}" for rate in ("0.05", "0.1") for seed in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +29,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     return folder / "sweep"
 
 
-def states(sweep: Path) -> list[str]:
-    begun = [job for job in sorted(jobs(sweep)) if (sweep / job / "run.json").exists()]
-    return [run_json(sweep / job)["outcome"] for job in begun]
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     door: Door, start: Start, tmp_path: Path, undisturbed: Path, name: str
@@ -48,157 +36,150 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     signum = signal.Signals[name]
     sweep = tmp_path / "sweep"
     process = start(*SWEEP, "hydra.sweep.dir=sweep")
-    wait_for(sweep / "1" / "run.json", process)
-    moment = random.SystemRandom().uniform(0, run_json(sweep / "0")["seconds"])
+    wait_for(sweep / JOBS[1] / "run.json", process)
+    moment = random.SystemRandom().uniform(0, run_json(sweep / JOBS[0])["seconds"])
     time.sleep(moment)
     process.send_signal(signum)
-    output = process.communicate(timeout=300)[0]
-    seen = f"{moment} s into job 1: {output}"
-    begun = sorted(jobs(sweep))
+    output = process.communicate()[0]
+    seen = f"{moment} s into job 2: {output}"
     if signum == signal.SIGKILL:
         assert process.returncode == -signum, seen
     else:
         assert process.returncode == 128 + signum, seen
-        assert f"stopped by {name}\ngo on with: uv run scripts/train.py -m sweep.resume=sweep" in output
-        assert set(states(sweep)) <= {"finished", "interrupted"}, seen
-    finished = [job for job in begun if (sweep / job / "metrics.json").exists()]
+        assert f"go on with: uv run scripts/train.py -m sweep.resume={sweep}" in output
+        assert "Traceback" not in output, seen
+        begun = [file.parent for file in sweep.glob("*/run.json")]
+        assert {run_json(job)["outcome"] for job in begun} <= {"finished", "interrupted"}, seen
+    finished = [job for job in jobs(sweep) if (sweep / job / "metrics.json").exists()]
     before = {job: snapshot(sweep / job) for job in finished}
-    assert "0" in finished
+    assert JOBS[0] in finished
+    assert JOBS[3] not in jobs(sweep), seen
 
     done = door("train.py", "-m", "sweep.resume=sweep")
-    assert f"sweep of 4 jobs ({len(finished)} finished before" in done.stdout, seen
+    assert f"sweep of 4 jobs ({len(finished)} finished before)" in done.stdout, seen
     assert {job: snapshot(sweep / job) for job in finished} == before
-    assert jobs(sweep) == {"0", "1", "2", "3"}
-    for job in "0123":
+    assert jobs(sweep) == set(JOBS)
+    for job in JOBS:
         assert_same(sweep / job, undisturbed / job)
 
 
-def test_a_job_stopped_as_it_takes_its_folder_says_so(door: Door, tmp_path: Path, root: Path) -> None:
-    moment = {"signal": int(signal.SIGTERM), "region": "all", "count": 300, "process": None, "target": "self"}
-    environment = {
-        "PYTHONPATH": str(root / "tests" / "trust" / "moments"),
-        "IMGCLF_MOMENT": json.dumps(moment | {"told": str(tmp_path / "told")}),
-    }
-    given = ("-m", "seed=0,1", *TINY, "hydra.sweep.dir=sweep")
-    door("train.py", *given, expect=128 + signal.SIGTERM, **environment)
-    assert "_prepare" in (tmp_path / "told").read_text(), "run.json is there, the configuration is not"
-    assert run_json(tmp_path / "sweep" / "0")["outcome"] == "interrupted"
-    assert jobs(tmp_path / "sweep") == {"0"}
-    assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
+def writers(folder: Path) -> list[int]:
+    """Numbers of the processes that have a file below a folder open."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(place.readlink())
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        if target.startswith(f"{folder}/"):
+            found.append(int(place.parts[2]))
+    return found
 
 
-def test_a_sweep_is_widened_by_the_key_that_gets_more_choices_alone(door: Door, tmp_path: Path) -> None:
-    # References mean the job that they are in, when the sweep is widened too.
-    given = ("optimizer.lr=0.01,0.02", "optimizer.momentum=${optimizer.lr}", *TINY)
-    hydra = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "hydra.sweep.subdir=lr_${optimizer.lr}")
-    door("train.py", "-m", *given, *hydra, "hydra.sweep.dir=sweep")
-    done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep")
-    assert "sweep of 3 jobs (2 finished before, 1 to begin)" in done.stdout
-    assert jobs(tmp_path / "sweep") == {"lr_0.01", "lr_0.02", "lr_0.03"}
-    assert "run folder: " in done.stdout
-    assert "TensorBoard: " not in done.stdout, "with logger=none it would have nothing to show"
-    config, hydra_config = (
-        OmegaConf.load(tmp_path / "sweep" / "lr_0.03" / ".hydra" / f"{name}.yaml") for name in ("config", "hydra")
-    )
-    assert (config.optimizer.lr, config.optimizer.momentum) == (0.03, 0.03)
-    assert "joblib" in hydra_config.hydra.launcher._target_, "as it was begun"
-    # It has become the sweep that a bare sweep.resume goes on with.
-    assert "sweep of 3 jobs (3 finished before)" in door("train.py", "-m", "sweep.resume=sweep").stdout
-
-
-def test_a_job_is_not_trained_with_the_number_of_another(door: Door, tmp_path: Path) -> None:
-    door("train.py", "-m", "optimizer.lr=0.01,0.02", "seed=${hydra:job.num}", *TINY, "hydra.sweep.dir=sweep")
-    assert [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml").seed for job in "01"] == [0, 1]
-    door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03", "sweep.resume=sweep")
-    assert OmegaConf.load(tmp_path / "sweep" / "2" / ".hydra" / "config.yaml").seed == 2
-    # To joblib the fourth job is the first, and only one, that is now begun.
-    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
-    done = door("train.py", "-m", "optimizer.lr=0.01,0.02,0.03,0.04", *joblib, "sweep.resume=sweep", expect=1)
-    assert "depends on the job's number" in done.stderr
-    assert "write the values out" in done.stderr
-    assert states(tmp_path / "sweep") == ["finished"] * 3 + ["failed"]
-
-
-def test_a_changed_file_does_not_have_everything_trained_again(door: Door, tmp_path: Path, root: Path) -> None:
-    mine = tmp_path / "extra" / "optimizer" / "mine.yaml"
-    mine.parent.mkdir(parents=True)
-    mine.write_text((root / "conf/optimizer/sgd.yaml").read_text())
-    given = ("-m", "--config-dir", "extra", "optimizer=mine", "seed=1,2", *TINY)
-    door("train.py", *given, "hydra.sweep.dir=sweep")
-    mine.write_text(mine.read_text().replace("lr: 0.1", "lr: 0.2"))
-    done = door("train.py", *given, "sweep.resume=sweep", expect=2)
-    assert "was begun with another configuration: optimizer.lr was 0.1, is 0.2. Give" in done.stderr
-    done = door("train.py", *given, "sweep.resume=sweep", "optimizer.lr=0.1")
-    assert "2 finished before" in done.stdout
-
-
-def test_the_command_line_changes_what_an_experiment_sweeps_over(door: Door, tmp_path: Path) -> None:
-    given = ("experiment=mlp_activations", "data=fashion_mnist_mini", *TINY, "hydra.sweep.dir=sweep")
-    done = door("train.py", *given, "model.activation=tanh", "seed=3,4")
-    assert "sweep of 2 jobs" in done.stdout
-    configs = [OmegaConf.load(tmp_path / "sweep" / job / ".hydra" / "config.yaml") for job in ("0", "1")]
-    assert [(c.model.activation, c.seed) for c in configs] == [("tanh", 3), ("tanh", 4)]
-
-
-def test_a_sweep_with_a_job_that_another_process_is_at_is_not_gone_on_with(door: Door, tmp_path: Path) -> None:
-    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
-    with held(tmp_path / "sweep" / "1", "a run"):
-        done = door("train.py", "-m", "sweep.resume=sweep", expect=2)
-    assert "another process is still at work in 1 of sweep" in done.stderr
-    assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
-
-
-def test_a_sweeps_folder_may_be_called_anything(door: Door, tmp_path: Path) -> None:
-    done = door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=\"a 'sweep', really\"")
-    assert "2 of 2 jobs finished" in done.stdout
-    assert jobs(tmp_path / "a 'sweep', really") == {"0", "1"}
-
-
-def test_a_report_that_cannot_be_written_does_not_make_the_sweep_a_failed_one(door: Door, tmp_path: Path) -> None:
-    (tmp_path / "sweep" / "report.html" / "in the way").mkdir(parents=True)
-    done = door("train.py", "-m", "seed=1", *TINY, "hydra.sweep.dir=sweep")
-    assert "1 of 1 jobs finished" in done.stdout
-    assert "no report: the report cannot be written to sweep (Is a directory)" in done.stderr
-    assert "to make it later: uv run scripts/report.py sweep=sweep" in done.stderr
-
-
-def test_a_sweeps_folder_is_not_taken_twice(door: Door) -> None:
-    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
-    done = door("train.py", "-m", "seed=3,4", *TINY, "hydra.sweep.dir=sweep", expect=2)
-    assert "holds a sweep already: go on with it by sweep.resume=sweep" in done.stderr
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.counted
 def test_jobs_in_other_processes_are_stopped_and_go_on(
     door: Door, tmp_path: Path, root: Path, undisturbed: Path, name: str
 ) -> None:
-    sweep = tmp_path / "sweep"
+    sweep, signum, brake = tmp_path / "sweep", signal.Signals[name], tmp_path / "brake"
+    options = ("hydra/launcher=joblib", "sweep.preflight=false", *braked(brake), f"hydra.sweep.dir={sweep}")
     # A Python of its own, whose main module joblib's processes import, and whose signals are not the tests'.
     process = subprocess.Popen(
-        [sys.executable, root / "scripts" / "train.py", *SWEEP, "hydra/launcher=joblib", "hydra.sweep.dir=sweep"],
+        [sys.executable, root / "scripts" / "train.py", *SWEEP, *options],
         cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "tests")},
+        stdout=(tmp_path / "output").open("w"),
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
     )
-    wait_for(sweep / "1" / "run.json", process)
-    wait_for(sweep / "0" / "run.json", process)
-    time.sleep(random.SystemRandom().uniform(0, 1))
+    for job in JOBS[:2]:
+        wait_until((sweep / job / "checkpoints" / "last.ckpt").exists, (tmp_path / "output").read_text)
     if name == "SIGINT":
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        output = process.communicate(timeout=300)[0]
-        assert process.returncode == 130, output
-        assert "go on with: uv run scripts/train.py -m sweep.resume=sweep" in output
-        assert "running" not in states(sweep)
+        os.killpg(process.pid, signum)  # as a terminal does
     else:
-        process.kill()
-        process.communicate(timeout=300)  # its workers, which have the same output, are gone
-    done = door("train.py", "-m", "sweep.resume=sweep", "hydra.launcher.n_jobs=1")
-    assert "4 of 4 jobs finished" in done.stdout
-    for job in "0123":
-        # Which job got which folder does not depend on which was done first.
+        process.send_signal(signum)
+    process.wait(300)
+    wait_until(lambda: not writers(sweep), lambda: f"still at work: {writers(sweep)}")
+    output = (tmp_path / "output").read_text()
+    assert not any((sweep / job / "metrics.json").exists() for job in JOBS), "none has trained on to its end"
+    if name != "SIGKILL":
+        assert process.returncode == 128 + signum, output
+        assert f"go on with: uv run scripts/train.py -m sweep.resume={sweep}" in output
+        assert "Traceback" not in output
+    brake.unlink()
+    resumed = door("train.py", "-m", "sweep.resume=sweep", "hydra.launcher.n_jobs=1", PYTHONPATH=str(root / "tests"))
+    assert "4 of 4 jobs finished" in resumed.stdout
+    assert run_json(sweep / JOBS[0])["resumed"], "it has not begun anew"
+    for job in JOBS:
         assert_same(sweep / job, undisturbed / job)
+
+
+def test_a_job_whose_settings_have_changed_meanwhile_is_refused(door: Door, tmp_path: Path) -> None:
+    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
+    (tmp_path / "sweep" / "seed@1" / "metrics.json").unlink()
+    for job in ("seed@1", "seed@2"):  # as though a file of conf/ had said so when it was begun
+        file = tmp_path / "sweep" / job / ".hydra" / "config.yaml"
+        stored = yaml.safe_load(file.read_text())
+        stored["model"]["dropout"] = 0.25
+        stored["data"]["was_there"] = 1
+        file.write_text(yaml.safe_dump(stored))
+    before = snapshot(tmp_path / "sweep")
+    done = door("train.py", "-m", "seed=0,1,2", "sweep.resume=sweep", expect=2)
+    assert done.stderr.count("begun with another configuration") == 2
+    assert "model.dropout was 0.25, is 0.0" in done.stderr
+    assert "data.was_there was 1, is gone" in done.stderr
+    assert snapshot(tmp_path / "sweep") == before, "no job was started"
+
+
+def test_two_at_the_same_sweep_train_each_job_once(door: Door, start: Start, tmp_path: Path) -> None:
+    process = start("-m", "seed=1,2", *TINY, "trainer.max_epochs=5", "hydra.sweep.dir=sweep")
+    wait_for(tmp_path / "sweep" / "seed@1" / "run.json", process)
+    assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
+    assert process.wait(300) == 0, process.communicate()[0]
+    for job in ("seed@1", "seed@2"):
+        log = (tmp_path / "sweep" / job / "train.log").read_text()
+        assert [log.count(f"epoch {number}/5") for number in range(1, 6)] == [1] * 5
+
+
+def _job_on_gpus(folder: Path, begun: Any, go: Any) -> None:
+    """A job on a machine with two GPUs, as far as it is told; where its process would begin, it waits."""
+    import torch
+    from torch.distributed.launcher import api
+
+    from imgclf.cli import compose
+    from imgclf.job import run_job
+    from imgclf.run_folder import RunFolder
+
+    def launched(*_: Any) -> Any:
+        def process(*_: Any) -> None:
+            begun.put(os.environ["CUDA_VISIBLE_DEVICES"])
+            go.wait(60)
+            RunFolder(folder).write_metrics({"best/val/acc": 0.5})
+
+        return process
+
+    torch.cuda.device_count = lambda: 2
+    api.elastic_launch = launched  # type: ignore[misc, assignment]
+    config = compose(["trainer=gpu", f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder.parent}", "hydra.job.num=0"])
+    begun.put(run_job(config))
+
+
+def test_jobs_at_the_same_time_take_different_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the locks are
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    context = multiprocessing.get_context("fork")
+    begun, go = context.Queue(), context.Event()
+    processes = [context.Process(target=_job_on_gpus, args=(tmp_path / name, begun, go)) for name in "abc"]
+    for process in processes:
+        process.start()
+    assert {begun.get(timeout=60), begun.get(timeout=60)} == {"3", "5"}
+    time.sleep(2)
+    assert begun.empty(), "the third waits"
+    go.set()
+    rest = [begun.get(timeout=60) for _ in range(4)]
+    for process in processes:
+        process.join(60)
+    assert sorted(map(str, rest))[:3] == ["0.5"] * 3
+    assert rest[[isinstance(item, str) for item in rest].index(True)] in ("3", "5")

@@ -100,7 +100,7 @@ def test_a_run_has_its_curves_pictures_and_texts(logs: Path, tmp_path: Path) -> 
 
 
 def test_a_sweep_is_rows_columns_and_overlaid_curves(logs: Path, tmp_path: Path) -> None:
-    jobs = [metrics(logs / "sweep" / name) for name in "01"]
+    jobs = [metrics(logs / "sweep" / f"optimizer.lr@{rate}") for rate in ("0.02", "0.3")]
     with board(logs / "sweep") as url, Browser(1400, 1000, tmp_path / "profile") as browser:
         browser.open(f"{url}#hparams")
         accuracies = [f"{job['test/acc']:.5f}" for job in jobs]

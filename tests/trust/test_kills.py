@@ -1,72 +1,60 @@
 """A run that is killed at any moment, again and again, comes to the very numbers of an undisturbed one.
 
-Two cases are killed once or twice every time, at moments that stay the same. ``IMGCLF_KILLS=30`` kills each of the
-cases so often, at random ones; ``IMGCLF_KILL_SEED=N`` repeats those of a run that failed.
+The moments are drawn by a seed, which is printed: ``IMGCLF_KILL_SEED=N`` repeats those of a run that failed, and
+``IMGCLF_KILLS=30`` kills each case so often.
 """
 
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from run_files import metrics, table
+from conftest import ROOT
+from run_files import metrics, run_json, table
 
-from imgclf.benchmark.made_up import competition
-
-KILLS = int(os.environ.get("IMGCLF_KILLS", "0"))
-SEED = int(os.environ.get("IMGCLF_KILL_SEED", random.SystemRandom().randrange(2**32) if KILLS else 1))
+SEED = int(os.environ.get("IMGCLF_KILL_SEED", random.SystemRandom().randrange(2**32)))
 HERE = Path(__file__).parent
-KILLS_A_RUN = 3
-
-needs_time = pytest.mark.skipif(not KILLS, reason="moments drawn at random, minutes long: runs with IMGCLF_KILLS=30")
-
-COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.deterministic=true")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run, and where kills may hit it.
+    """A run, of so many processes, and how often it is killed where no number is given."""
 
-    arguments: of scripts/train.py. processes: of the run. regions: what is written meanwhile. first:
-    what is not left to chance about the first kill. always: not only where there is time.
-    """
-
-    arguments: Sequence[str]
-    processes: int = 1
-    regions: Sequence[str] = ("save", "files")
-    needs: Sequence[str] = ()
-    first: Mapping[str, Any] = field(default_factory=dict)
-    always: bool = False
+    arguments: tuple[str, ...]
+    processes: int
+    kills: int
 
 
+COMMON = (
+    "data.augment=pad_crop_flip",
+    "optimizer.momentum=0.9",
+    "trainer.accumulate_grad_batches=2",
+    "+callbacks.ticks._target_=ticks.Ticks",
+)
 CASES = {
-    "one process, schedule by batch, accumulation, ema, early stopping, checkpoints by step": Case(
+    "one process, schedule by batch, ema, early stopping, checkpoints by step": Case(
         (
             *COMMON,
-            "model.dropout=0.3",
             "trainer.max_epochs=6",
-            "trainer.accumulate_grad_batches=2",
+            "model.dropout=0.3",
             "schedule=cosine",
             "schedule.interval=batch",
             "schedule.warmup_updates=20",
-            "callbacks=ema",
+            "callbacks=[ema,early_stopping]",
             "callbacks.ema.decay=0.9",
             "callbacks.checkpoint.every_n_steps=7",
-            "+callbacks.early_stopping._target_=pytorch_lightning.callbacks.EarlyStopping",
-            "+callbacks.early_stopping.monitor=val/loss",
-            "+callbacks.early_stopping.patience=1",
-            "+callbacks.early_stopping.min_delta=0.2",  # stops it before its last epoch
+            "callbacks.early_stopping.patience=1",
+            "callbacks.early_stopping.min_delta=0.2",  # stops it before its last epoch
         ),
-        always=True,
+        processes=1,
+        kills=4,
     ),
     "two processes, batch normalisation, swa": Case(
         (
@@ -81,69 +69,29 @@ CASES = {
             "callbacks.swa.start_epoch=1",
         ),
         processes=2,
-    ),
-    "png files that are decoded first": Case(
-        (
-            "data=kaggle_cifar10",
-            "data.decode_workers=3",
-            "data.batch_size=100",
-            "trainer.max_epochs=2",
-            "data.num_workers=1",
-        ),
-        regions=("cache",),
-        needs=("images",),
-        first={"region": "cache", "signal": int(signal.SIGKILL)},
-    ),
-    "langevin noise, validation every other epoch, checkpoints now and then": Case(
-        (
-            *COMMON[:1],
-            "optimizer=sgld",
-            "trainer.max_epochs=5",
-            "trainer.check_val_every_n_epoch=2",
-            "callbacks.checkpoint.every_n_epochs=2",
-            "callbacks.checkpoint.every_minutes=0.002",
-            "trainer.gradient_clip_val=1.0",
-        ),
-    ),
-    "two processes, augmentation, accumulation, early stopping": Case(
-        (
-            *COMMON,
-            "trainer=ddp_cpu",
-            "model.dropout=0.3",
-            "trainer.max_epochs=5",
-            "trainer.accumulate_grad_batches=3",
-            "callbacks=early_stopping",
-            "callbacks.early_stopping.patience=1",
-            "callbacks.early_stopping.min_delta=0.3",
-            "callbacks.checkpoint.every_minutes=0.002",
-        ),
-        processes=2,
-        always=True,
+        kills=2,
     ),
 }
 
 
 class Runner:
-    """Starts one case's command, kills it, and resumes it."""
+    """Starts one case's command in a folder, kills it, and continues it."""
 
-    def __init__(self, root: Path, place: Path, case: Case) -> None:
-        self.root, self.place, self.case = root, place, case
-        self.told = place / "told"
-        self.story: list[str] = []
-        self.counts: dict[str, int] = {}
+    def __init__(self, place: Path, case: Case) -> None:
+        self.place, self.case = place, case
+        self.story = [f"IMGCLF_KILL_SEED={SEED}"]
 
     def start(self, *arguments: str, **plan: Any) -> tuple[int, str]:
-        self.told.unlink(missing_ok=True)
-        process = None if self.case.processes == 1 else plan.pop("process", "0")
-        moment = {"told": str(self.told), "process": process, **plan}
+        first = None if self.case.processes == 1 else "0"  # only which writes files
+        moment = {"told": str(self.place / "told"), "rank": first, "target": "self"} | plan
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         environment |= {
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(HERE / "moments"), str(HERE / "nets")]),
+            "PYTHONPATH": f"{HERE / 'moments'}{os.pathsep}{HERE / 'nets'}",
             "IMGCLF_MOMENT": json.dumps(moment),
         }
         started = subprocess.Popen(
-            [sys.executable, str(self.root / "scripts" / "train.py"), *arguments],
+            [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments],
             cwd=self.place,
             env=environment,
             stdout=subprocess.PIPE,
@@ -156,99 +104,77 @@ class Runner:
         output = started.communicate(timeout=300)[0]
         return started.returncode, output
 
-    def undisturbed(self) -> Path:
-        code, output = self.start(*self.case.arguments, "hydra.run.dir=undisturbed")
+    def whole(self) -> tuple[Path, dict[str, int]]:
+        """A run that nothing disturbs, and how many moments of each kind it has."""
+        run = self.place / "whole"
+        code, output = self.start(*self.case.arguments, f"hydra.run.dir={run}", folder=str(run))
         assert code == 0, output
-        self.counts = json.loads(self.told.read_text())
-        return self.place / "undisturbed"
+        return run, json.loads((self.place / "told").read_text())
 
-    def killed(self, folder: str, kills: int, draws: random.Random) -> Path:
-        run = self.place / folder
-        for number in range(kills):
-            if (run / "metrics.json").exists():
-                break
-            self.kill_once(folder, self.draw(kills, draws, self.case.first if number == 0 else {}))
-        if not (run / "metrics.json").exists():
-            code, output = self.start(*self.command(folder))
-            assert code == 0, self.told_so_far(output)
-        return run
-
-    def draw(self, kills: int, draws: random.Random, given: Mapping[str, Any]) -> dict[str, Any]:
-        """A moment: anywhere, or within a region; early enough to leave something for the kills that follow."""
-        plan: dict[str, Any] = {"signal": int(draws.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))}
-        plan["target"] = "self"
-        regions = ["all", *(region for region in self.case.regions if self.counts[region])]
-        reach = 2 / (kills + 1)
+    def plan(self, counts: dict[str, int], draws: random.Random, share: float) -> dict[str, Any]:
+        """A moment, early enough to leave something for the kills that follow."""
+        kind = draws.choice(["step", "file"])
+        plan = {
+            "kind": kind,
+            "count": draws.randint(1, max(1, int(counts[kind] * share))),
+            "signal": draws.choice(["SIGKILL", "SIGTERM", "SIGINT"]),
+        }
         if self.case.processes > 1:
-            plan["target"] = draws.choice(["self", "parent", "all"])
-            plan["process"] = draws.choice([str(n) for n in range(self.case.processes)])
-            if plan["process"] != "0":  # which writes no files, and has less to do
-                regions, reach = ["all"], reach / 2
-        plan["region"] = draws.choice(regions)
-        plan |= given
-        plan["count"] = draws.randint(1, max(1, int(self.counts[plan["region"]] * min(1.0, reach))))
+            plan["target"] = draws.choice(["self", "parent"])
+            plan["rank"] = draws.choice(["0", "1"]) if kind == "step" else "0"
         return plan
 
-    def command(self, folder: str) -> Sequence[str]:
+    def kill(self, run: Path, plan: dict[str, Any]) -> None:
+        command = self.command(run)
+        (self.place / "told").unlink(missing_ok=True)
+        code, output = self.start(*command, folder=str(run), **plan)
+        was_reached = (self.place / "told").exists()
+        where = (self.place / "told").read_text() if was_reached else "not reached\n"
+        self.story += [" ".join(command), str(plan), where, f"-> {code}", output]
+        number = signal.Signals[plan["signal"]]
+        if not was_reached or (run / "metrics.json").exists():
+            assert code in (0, 128 + number, -number), str(self)
+        elif number != signal.SIGKILL:
+            assert code == 128 + number, str(self)
+            assert not run.exists() or self.outcome(run) in ("interrupted", ""), str(self)
+        elif self.case.processes > 1 and plan.get("target") == "self":
+            assert (code, self.outcome(run)) == (1, "failed"), str(self)
+        else:
+            assert code == -number, str(self)
+
+    def command(self, run: Path) -> tuple[str, ...]:
         """What a user types: resume, or, for a run that had not begun, its command again."""
-        if (self.place / folder / ".hydra" / "config.yaml").exists():
-            return (f"resume={folder}",)
-        return (*self.case.arguments, f"hydra.run.dir={folder}")
+        if (run / ".hydra" / "config.yaml").exists() and self.outcome(run):
+            return (f"resume={run}", "trust=[ticks.,normed.]")
+        return (*self.case.arguments, f"hydra.run.dir={run}")
 
-    def kill_once(self, folder: str, plan: dict[str, Any]) -> None:
-        command = self.command(folder)
-        code, output = self.start(*command, **plan)
-        where = self.told.read_text() if self.told.exists() else "not reached: the run was over before\n"
-        self.story.append(f"{' '.join(command)}\n{plan}\n" + "\n".join(where.splitlines()[-6:]) + f"\n-> {code}\n")
-        signum = plan["signal"]
-        finished = (self.place / folder / "metrics.json").exists()
-        if not self.told.exists():
-            assert code == 0, self.told_so_far(output)
-            return
-        assert code in (128 + signum, -signum) or (finished and code == 0), self.told_so_far(output)
-        outcome = self.outcome(folder)
-        assert outcome != "failed" or signum == signal.SIGKILL, self.told_so_far(output)
-        if code == 128 + signum and signum != signal.SIGKILL and not finished:
-            # Ctrl-C before the run has begun, or begun again, leaves what it was.
-            before = ("", "running") if signum == signal.SIGINT else ()
-            assert outcome in ("interrupted", *before), self.told_so_far(output)
-            last = self.place / folder / "checkpoints" / "last.ckpt"
-            if "training_epoch_loop.py" in where:
-                assert last.stat().st_mtime_ns > self.told.stat().st_mtime_ns, "saved at once"
+    def outcome(self, run: Path) -> str:
+        return run_json(run)["outcome"] if (run / "run.json").exists() else ""
 
-    def outcome(self, folder: str) -> str:
-        file = self.place / folder / "run.json"
-        return json.loads(file.read_text() or "{}").get("outcome", "") if file.exists() else ""
-
-    def told_so_far(self, output: str) -> str:
-        return f"IMGCLF_KILL_SEED={SEED}\n" + "\n".join(self.story) + f"\n{output}"
+    def __str__(self) -> str:
+        return "\n".join(self.story)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if CASES[name].always else needs_time) for name in CASES])
-def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(name: str, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    given = list(case.arguments)
-    if "images" in case.needs:
-        competition(tmp_path / "images", train=1200, test=1)  # enough for two decoding processes
-        given.append(f"data.dir={tmp_path / 'images'}")
-        case = replace(case, arguments=given)
-    runner = Runner(root, tmp_path, case)
-    undisturbed = runner.undisturbed()
-    draws = random.Random(SEED)
-    # A run has room for some kills only: several runs for many.
-    kills = KILLS or (2 if case.processes == 1 else 1)
-    for number in range(0, kills, KILLS_A_RUN):
-        if "images" in case.needs:
-            shutil.rmtree(tmp_path / "images" / ".decoded")
-        run = runner.killed(f"run{number}", min(KILLS_A_RUN, kills - number), draws)
-        said = runner.told_so_far("")
-        print(said)
-        assert metrics(run) == metrics(undisturbed), said
-        assert table(run) == table(undisturbed), said
+    runner, draws = Runner(tmp_path, case), random.Random(SEED)
+    whole, counts = runner.whole()
+    kills = int(os.environ.get("IMGCLF_KILLS", case.kills))
+    for number in range(0, kills, 4):  # a run has room for a few only
+        run, several = tmp_path / f"run{number}", min(4, kills - number)
+        for _ in range(several):
+            if not (run / "metrics.json").exists():
+                runner.kill(run, runner.plan(counts, draws, share=2 / (several + 1)))
+        if not (run / "metrics.json").exists():
+            code, output = runner.start(*runner.command(run), folder=str(run))
+            assert code == 0, f"{runner}\n{output}"
+        print(runner)
+        assert metrics(run) == metrics(whole), str(runner)
+        assert table(run) == table(whole), str(runner)
         for checkpoint in ("last", "best"):
-            assert differences(state(run, checkpoint), state(undisturbed, checkpoint)) == [], said
-        assert not list(run.rglob("*.tmp")), said
-        runner.story.clear()
+            assert differences(state(run, checkpoint), state(whole, checkpoint)) == [], str(runner)
+        assert not list(run.rglob("*.tmp")), str(runner)
 
 
 def state(folder: Path, name: str) -> dict[str, Any]:
@@ -269,26 +195,3 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
         return [d for n, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}[{n}]")]
     return [] if a == b or (a != a and b != b) else [f"{path}: {a} and {b}"]
-
-
-@needs_time
-@pytest.mark.parametrize("target", ["self", "all"])
-def test_a_signal_to_processes_of_a_sweeps_job_stops_the_sweep_which_goes_on_later(
-    root: Path, tmp_path: Path, target: str
-) -> None:
-    given = ("-m", "seed=0,1", "trainer=ddp_cpu", "trainer.max_epochs=2", "model.dropout=0.2", "logger=none")
-    runner = Runner(root, tmp_path, Case(given, processes=2))
-    code, output = runner.start(*given, "hydra.sweep.dir=undisturbed")
-    assert code == 0, output
-    count = random.Random(SEED).randint(1, json.loads(runner.told.read_text())["all"] // 2)
-    plan = {"process": "1", "region": "all", "count": count, "signal": int(signal.SIGTERM), "target": target}
-    code, output = runner.start(*given, "hydra.sweep.dir=sweep", **plan)
-    assert code == 128 + signal.SIGTERM, f"IMGCLF_KILL_SEED={SEED}\n{output}"
-    assert "stopped by SIGTERM\ngo on with: uv run scripts/train.py -m sweep.resume=sweep" in output
-    assert not (tmp_path / "sweep" / "1" / "run.json").exists(), "no further job was begun"
-    code, output = runner.start("-m", "sweep.resume=sweep")
-    assert code == 0, output
-    for job in "01":
-        assert metrics(tmp_path / "sweep" / job) == metrics(tmp_path / "undisturbed" / job)
-        assert table(tmp_path / "sweep" / job) == table(tmp_path / "undisturbed" / job)
-        assert differences(state(tmp_path / "sweep" / job, "last"), state(tmp_path / "undisturbed" / job, "last")) == []

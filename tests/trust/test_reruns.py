@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import Door
-from run_files import metrics, table
+from run_files import metrics, run_json, table
 
 SHORT = ("trainer.max_epochs=2", "data.batch_size=500", "model.dropout=0.3", "logger=none")
 
@@ -19,47 +19,36 @@ def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
     door("train.py", *SHORT, "hydra.run.dir=first")
     first = tmp_path / "first"
 
-    # Only a finished run, as it was, once.
-    for given, message in (
-        (("optimizer.lr=0.3",), "so optimizer.lr=0.3 cannot be given with it"),
-        (("~model.dropout",), "so ~model.dropout cannot be given"),
-        (("-m",), "so --multirun cannot be given"),
-        (("resume=first",), "give one of them"),
-    ):
-        assert message in door("train.py", "rerun=first", *given, expect=2).stderr
+    # Only as it was, once.
+    for given in ("optimizer.lr=0.3", "~model.dropout", "-m", "resume=first"):
+        told = door("train.py", "rerun=first", given, expect=2).stderr
+        assert given.partition("=")[0] in told
+        assert "leave" in told
 
     done = door("train.py", "rerun=first")
     again = Path(re.search(r"run folder: +(\S+)", done.stdout)[1])  # type: ignore[index]
     assert again.parent == tmp_path / "logs" / "runs" / "mlp_fashion_mnist_mini"
-    assert f"the same numbers as {first}: every epoch and every final metric, to the last digit" in done.stdout
+    assert f"the same numbers as {first}" in done.stdout
     assert metrics(again) == metrics(first)
     assert table(again) == table(first)
-    run = json.loads((again / "run.json").read_text())
-    assert run["rerun_of"] == str(first)
-    assert run["reproduced"] is True
+    assert run_json(again)["rerun_of"] == str(first)
+    assert run_json(again)["reproduced"] is True
     assert "not as" not in done.stderr
 
     # The first run as another machine would have left it.
     edit(first / "run.json", threads=7, versions={"torch": "2.0.0"}, git={"commit": "f" * 40, "dirty": False})
     edit(first / "metrics.json", **{"test/acc": 0.5})
-    rows = (first / "metrics.csv").read_text().splitlines()
-    (first / "metrics.csv").write_text("\n".join([rows[0], rows[1], rows[2].replace("1,", "1,1", 1)]) + "\n")
     done = door("train.py", "rerun=first", "hydra.run.dir=third", expect=1)
     began = done.stderr[: done.stderr.index("epoch 1/2")]
-    for line in ("threads: 7 then, 1 now", "versions.torch: 2.0.0 then,", "git.commit: ffff"):
+    for line in ("versions.torch: 2.0.0 then,", "git.commit: ffff"):
         assert line in began, "said before training"
         assert line in done.stdout, "and as what may be the reason"
-    assert f"other numbers than {first}: test/acc, metrics.csv's column step" in done.stdout
+    assert f"other numbers than {first}: test/acc\n" in done.stdout
     assert "Traceback" not in done.stderr
-    assert json.loads((tmp_path / "third" / "run.json").read_text())["reproduced"] is False
-
-    # What `diff` shows of the two, machine and images among it.
-    shown = door("report.py", "diff=[first,third]").stdout
-    assert re.search(r"threads +7 -> 1\n", shown)
-    assert "data.train" not in shown, "which are the same"
+    assert run_json(tmp_path / "third")["reproduced"] is False
 
     (first / "metrics.json").unlink()
-    assert "there is nothing to compare with" in door("train.py", "rerun=first", expect=2).stderr
+    assert "resume=" in door("train.py", "rerun=first", expect=2).stderr
 
 
 def test_a_run_is_not_resumed_on_other_images_and_says_what_else_has_changed(door: Door, tmp_path: Path) -> None:
@@ -70,7 +59,7 @@ def test_a_run_is_not_resumed_on_other_images_and_says_what_else_has_changed(doo
     assert data["test"]["images"] == [2000, 1, 28, 28]
     edit(file, data=data | {"train": data["train"] | {"digest": "0" * 16}})
     done = door("train.py", "resume=run", "trainer.max_epochs=2", expect=2)
-    assert "but the train images have changed since" in done.stderr
-    edit(file, data=data, threads=8)
+    assert "train images have changed" in done.stderr
+    edit(file, data=data, versions={"torch": "2.0.0"})
     done = door("train.py", "resume=run", "trainer.max_epochs=2")
-    assert "not as before, so numbers may differ:\n  threads: 8 then, 1 now" in done.stderr
+    assert "versions.torch: 2.0.0 then, " in done.stderr

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,25 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, Door, Doors
+from conftest import ROOT, Door
 from PIL import Image
+from refused import run_here
 
+import imgclf.cli  # noqa: F401 -- its resolvers, before Hydra's state is first put back
+from imgclf.build import read_checkpoint
 from imgclf.errors import InputError
 from imgclf.images.cache import cached_images
-from imgclf.run.build import read_checkpoint
 
 NETS = str(Path(__file__).parent / "nets")
-OWN_NET = ("model=torchvision", "~model.net", "+model.net._target_=normed.Normed")
-FAST = ("debug=fast", "logger=none")
+OWN_NET = "model=torchvision ~model.net +model.net._target_=normed.Normed"
+FAST = "debug=fast logger=none"
 # Each way a run folder is opened.
 DOORS = [
-    ("evaluate.py", "run="),
-    ("predict.py", "run="),
-    ("figures.py", "figure=features", "run="),
-    ("train.py", "resume="),
-    ("train.py", "rerun="),
+    "evaluate.py run=",
+    "predict.py run=",
+    "figures.py figure=features run=",
+    "train.py resume=",
+    "train.py rerun=",
 ]
 
 
@@ -42,16 +45,20 @@ class Harm:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
-    """A finished run with a network of the user's own."""
-    folder = tmp_path_factory.mktemp("honest")
-    doors(folder)("train.py", *FAST, *OWN_NET, "hydra.run.dir=run", PYTHONPATH=NETS)
-    return folder / "run"
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished run with a network of the user's own, whose module can be imported."""
+    folder = tmp_path_factory.mktemp("honest") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(NETS)
+        answer = run_here(f"train.py {FAST} {OWN_NET} hydra.run.dir={folder}")
+        assert answer.code == 0, answer.err
+        yield folder
 
 
 @pytest.fixture
-def shared(honest: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
+def shared(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be changed, in the working directory."""
+    monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(honest, tmp_path / "shared"))
 
 
@@ -62,71 +69,92 @@ def rewrite(folder: Path, **changes: Any) -> None:
 
 def test_a_package_in_the_working_directory_is_not_taken_for_ours(door: Door, tmp_path: Path) -> None:
     (tmp_path / "imgclf").mkdir()
-    for name in ("__init__.py", "ranks.py"):
+    for name in ("__init__.py", "distributed.py"):
         (tmp_path / "imgclf" / name).write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
-    door("train.py", *FAST, "trainer=ddp_cpu", "hydra.run.dir=run")
+    door("train.py", *FAST.split(), "trainer=ddp_cpu", "hydra.run.dir=run")
     assert (tmp_path / "run" / "metrics.json").exists()
     assert not (tmp_path / "harm").exists()
 
 
-@pytest.mark.parametrize("command", DOORS, ids=" ".join)
-def test_no_door_builds_what_a_changed_configuration_names(
-    door: Door, shared: Path, tmp_path: Path, command: tuple[str, ...]
-) -> None:
-    harm = {"_target_": "os.system", "_args_": [f"touch {tmp_path / 'harm'}"]}
+@pytest.mark.parametrize("command", DOORS)
+def test_no_script_builds_what_a_changed_configuration_names(shared: Path, tmp_path: Path, command: str) -> None:
+    harm = {"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]}
     for changes in ({"model": harm}, {"data": {"augmentations": {"x": [harm]}}}, {"hydra": {"callbacks": {"x": harm}}}):
         rewrite(shared, **changes)
-        done = door(*command[:-1], f"{command[-1]}shared", expect=2)
-        assert "config.yaml is not one of your own runs', and\n" in done.stderr
-        assert "Traceback" not in done.stderr
-    assert not (tmp_path / "harm").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["shared"], "and nothing was begun"
+        answer = run_here(f"{command}shared trust=[normed.]")
+        assert answer.code == 2
+        assert answer.err.startswith("error: shared/.hydra/config.yaml:\n")
+        assert "Traceback" not in answer.err
+    assert [p.name for p in tmp_path.iterdir()] == ["shared"], "nothing was made or begun"
 
 
-def test_reports_build_nothing(door: Door, shared: Path, tmp_path: Path) -> None:
+def test_reports_build_nothing(shared: Path, tmp_path: Path) -> None:
     rewrite(shared, model={"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]})
-    door("report.py", f"diff=[{shared},{shared}]")
-    door("report.py", "sweep=shared", "out=out")
+    for command in ("report.py diff=[shared,shared]", "report.py sweep=shared out=out"):
+        assert run_here(command).code == 0
     assert not (tmp_path / "harm").exists()
 
 
-def test_an_own_network_needs_a_word_only_in_a_folder_from_elsewhere(door: Door, shared: Path, tmp_path: Path) -> None:
-    mine = {"PYTHONPATH": NETS}
-    elsewhere = mine | {"XDG_CONFIG_HOME": str(tmp_path / "another user")}
-    at_home = door("evaluate.py", "run=shared", **mine).stdout
-    done = door("evaluate.py", "run=shared", expect=2, **elsewhere)
-    assert "model.net._target_=normed.Normed" in done.stderr
-    assert "add 'trust=[normed.]'" in done.stderr
-    assert door("evaluate.py", "run=shared", "trust=[normed.]", **elsewhere).stdout == at_home
-    assert (
-        "trust=normed.: expected a list" in door("evaluate.py", "run=shared", "trust=normed.", expect=2, **mine).stderr
-    )
+def test_a_network_of_ones_own_needs_a_word(shared: Path) -> None:
+    answer = run_here("evaluate.py run=shared")
+    assert answer.code == 2
+    assert "model.net._target_=normed.Normed" in answer.err
+    assert "add 'trust=[normed.]'" in answer.err
+    trusted = run_here("evaluate.py run=shared trust=[normed.]")
+    assert trusted.code == 0, trusted.err
+    assert "accuracy" in trusted.out
 
 
-def test_a_sweep_from_elsewhere_says_what_it_would_run_and_runs_nothing(door: Door, tmp_path: Path) -> None:
-    sweep = tmp_path / "sweep"
-    sweep.mkdir()
+def test_what_was_checked_is_what_is_built(
+    honest: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import imgclf.check
+
+    plain = imgclf.check.check
+
+    def changing(*arguments: Any) -> None:
+        plain(*arguments)
+        rewrite(shared, model={"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]})
+
+    monkeypatch.setattr(imgclf.check, "check", changing)
+    for command in ("train.py resume=shared trainer.max_epochs=2", "evaluate.py run=shared"):
+        run_here(f"{command} trust=[normed.]")
+        assert "os.mkdir" in (shared / ".hydra" / "config.yaml").read_text()
+        assert not (tmp_path / "harm").exists()
+        shutil.rmtree(shared)
+        shutil.copytree(honest, shared)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_a_sweep_from_elsewhere_says_what_it_would_run_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep").mkdir()
     harm = f"+hydra.callbacks.harm={{_target_: os.mkdir, _args_: ['{tmp_path / 'harm'}']}}"
-    content = {"arguments": ["seed=0,1"], "hydra_arguments": [harm], "is_grid": True, "jobs": []}
-    (sweep / "sweep.json").write_text(json.dumps(content))
-    done = door("train.py", "-m", "sweep.resume=sweep", expect=2)
-    assert "is not one of your own sweeps'" in done.stderr
-    assert "seed=0,1" in done.stderr
+    file = tmp_path / "sweep" / "sweep.json"
+    file.write_text(json.dumps({"arguments": ["-m", "seed=0,1", harm], "directory": str(tmp_path)}))
+    os.chown(file, 12345, -1)
+    answer = run_here("train.py -m sweep.resume=sweep")
+    assert answer.code == 2
+    assert "seed=0,1" in answer.err
+    assert "trust=[]" in answer.err
     assert not (tmp_path / "harm").exists()
 
 
 # --- pickles ---
 
 
-def test_a_checkpoint_with_a_pickle_is_refused_and_not_run(door: Door, shared: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_pickle_is_refused_and_not_run(shared: Path, tmp_path: Path) -> None:
     harm = tmp_path / "harm"
     for name in ("best", "last"):
         torch.save({"state_dict": {}, "global_step": 1, "x": Harm(harm)}, shared / "checkpoints" / f"{name}.ckpt")
         with pytest.raises(InputError, match=rf"{name}\.ckpt cannot be read as a checkpoint"):
             read_checkpoint(shared / "checkpoints" / f"{name}.ckpt")
     (shared / "metrics.json").unlink()
-    done = door("train.py", "resume=shared", expect=2, PYTHONPATH=NETS)
-    assert "last.ckpt cannot be read as a checkpoint" in done.stderr
+    answer = run_here("train.py resume=shared trust=[normed.]")
+    assert answer.code == 2
+    assert "last.ckpt cannot be read as a checkpoint" in answer.err
     assert not harm.exists()
 
 

@@ -1,7 +1,6 @@
 """One measurement in a process of its own: ``python -m imgclf.benchmark.child NAME JSON`` prints its result as JSON."""
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 
 from imgclf.benchmark import limit, plain
+from imgclf.build import built
 from imgclf.data.module import ImageData
-from imgclf.run.build import built
-from imgclf.run.freeze import thawed
+from imgclf.distributed import cores
 from imgclf.run_folder import RunFolder
+from imgclf.trust import run_config
 
 Result = dict[str, Any]
 
@@ -39,7 +39,7 @@ def _repeated(once: Callable[[], int], least_seconds: float) -> Result:
 
 def _configured(run: str) -> tuple[Any, ImageData]:
     """The configuration of a run that the product has just done, and its data, read."""
-    config = thawed(RunFolder.existing(run))
+    config = run_config(RunFolder.existing(run))
     data: ImageData = built(config, "data")
     data.prepare_data()
     data.setup("fit")
@@ -99,7 +99,7 @@ def _plain_loader(data: ImageData, workers: int, tree: str | None) -> Any:
 
 def plain_classification(run: str, folder: str) -> Result:
     """Seconds in which the chapter's loop classifies a folder of class folders, in batches of 128."""
-    net = built(thawed(RunFolder.existing(run)), "model").net
+    net = built(run_config(RunFolder.existing(run)), "model").net
     loader = plain.cifar_loader(Path(folder), 128, train=False)
     return {"seconds": [plain.evaluate(net, loader, _device())], "images": len(loader.dataset)}  # type: ignore[arg-type]
 
@@ -133,7 +133,7 @@ def product_loading(run: str, augment: bool, least_seconds: float) -> Result:
 def plain_augmentation(tree: str, images: int) -> Result:
     """Seconds of the chapter's transforms alone, on images that Pillow has decoded, in one process a core."""
     files = sorted((Path(tree) / "train").rglob("*.png"))[:images]
-    workers = len(os.sched_getaffinity(0))
+    workers = cores()
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(_transformed, [files[:2]] * workers))  # the processes are there and have imported what they need
         spans = list(pool.map(_transformed, [files[i::workers] for i in range(workers)]))
@@ -155,7 +155,7 @@ def _transformed(files: list[Path]) -> float:
 def bare_decoding(folder: str, least_seconds: float) -> Result:
     """Seconds in which two processes open all PNG files of a folder with Pillow and do nothing else."""
     files = sorted(str(file) for file in Path(folder).iterdir())
-    workers = len(os.sched_getaffinity(0))
+    workers = cores()
 
     def once() -> int:
         with ProcessPoolExecutor(workers) as pool:

@@ -1,6 +1,5 @@
 """Measuring: what scripts/benchmark.py opens."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,23 +9,20 @@ from omegaconf import DictConfig
 from imgclf.benchmark.plan import Plan
 from imgclf.benchmark.present import HEAD, line, write
 from imgclf.benchmark.ways import Ways
-from imgclf.provenance import provenance
-from imgclf.run.build import built
-from imgclf.run.machine import processor
+from imgclf.build import built
+from imgclf.distributed import cores
+from imgclf.provenance import processor, provenance
 
 
-def benchmark(config: DictConfig) -> int:
+def benchmark(config: DictConfig) -> None:
     """Measure what ``config.benchmark`` says, print the table as it grows, write JSON and chart.
 
     Args:
         config: composed and checked.
-
-    Returns:
-        The exit code.
     """
     plan: Plan = built(config, "benchmark")
     folder = Path(config.folder)
-    machine = provenance() | {"cores": len(os.sched_getaffinity(0)), "processor": processor()}
+    machine = provenance() | {"cores": cores(), "processor": processor()}
     print(f"{machine['processor']}, {machine['cores']} cores; {plan.rounds} rounds; {folder}\n\n{HEAD}")
     work = folder / "work"
     rows = Ways(plan, work, Path(sys.argv[0]).parent.absolute()).comparisons()
@@ -37,4 +33,3 @@ def benchmark(config: DictConfig) -> int:
         files = write([r for r in rows if r.values], machine, folder)  # kept should the next row be cut short
     shutil.rmtree(work)
     print("\n" + "\n".join(str(file) for file in files))
-    return 0

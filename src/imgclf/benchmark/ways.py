@@ -12,6 +12,7 @@ from typing import Any
 from imgclf.benchmark.clock import Moments
 from imgclf.benchmark.made_up import competition
 from imgclf.benchmark.plan import Case, Comparison, Plan
+from imgclf.distributed import cores
 from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder
 
@@ -67,14 +68,13 @@ class Ways:
 
     def _augmentation(self) -> list[Comparison]:
         tree = str(self.tree)
-        cores = len(os.sched_getaffinity(0))
 
         def product() -> float:
             return self._loading_by_the_product("resnet18", augment=True)
 
         from_files = {
             "product": product,
-            "plain": lambda: self._child("plain_loading", run=self._run("resnet18"), workers=cores, tree=tree),
+            "plain": lambda: self._child("plain_loading", run=self._run("resnet18"), workers=cores(), tree=tree),
         }
         transforms = {
             "product": product,

@@ -11,11 +11,12 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
 
 
 class BestAndLast(Checkpoint):
-    """Keep two checkpoints in ``checkpoints/`` of the run folder: the best epoch's and the last epoch's.
+    """Keep two checkpoints in ``checkpoints/`` of the run folder: the best validation's and the last epoch's.
 
     Both are written aside and renamed, so that a killed run never leaves half a file, and only when all of it is on
     the disk, so that neither does a power cut. The best score is kept in the checkpoint, without any path, so that a
@@ -55,11 +56,15 @@ class BestAndLast(Checkpoint):
         self.every_minutes = every_minutes
         self.best_score: float | None = None
         self.best_epoch: int | None = None
-        self.best_loss = math.nan  # val/loss of that epoch
+        self.best_metrics: dict[str, float] = {}  # of the validation that found it best
         self.is_last_save = False  # a signal wants the run to stop with the epoch in progress
         self._over_at: int | None = None
+        self._has_validated = False
+        self._is_ahead = False  # best.ckpt knows of a score that last.ckpt does not
         self._saved = time.monotonic()
-        if every_n_steps is None and every_minutes is None:
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.every_n_steps is None and self.every_minutes is None and not getattr(trainer, "has_limits", False):
             setattr(self, "on_train_batch_end", None)  # noqa: B010  # not even called: see skip_idle_hooks
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,22 +77,45 @@ class BestAndLast(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if can_resume_after(trainer, batch_idx) and not trainer.fast_dev_run and self._is_due(trainer):  # type: ignore[attr-defined]
+        is_due = not trainer.fast_dev_run and (trainer.should_stop or self._is_due(trainer))  # type: ignore[attr-defined]
+        if is_due and can_resume_after(trainer):
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._has_validated = True
+        self._note_end(trainer)
+        if self.monitor.startswith("val/") and self._note_score(trainer):
+            self.save(trainer, "best.ckpt")
+        if trainer.should_stop and can_resume_after(trainer, validated=True):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Not at the end of validation: the epoch is not complete there, and resuming would repeat part of it.
-        if trainer.should_stop:  # early stopping, which Lightning asks just before checkpoints
-            self._over_at = trainer.max_epochs
+        self._note_end(trainer)
         if self.is_last_save:
             trainer.should_stop = True
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        better = self._note_score(trainer)
         is_final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        names = []
+        if self.monitor.startswith("val/"):
+            never = sum(trainer.num_val_batches) == 0 or (is_final and not self._has_validated)
+            if self.best_score is None and never:
+                self.best_epoch, self.best_metrics = trainer.current_epoch, {}
+                names.append("best.ckpt")
+        elif (trainer.is_last_batch or self.best_epoch is None) and self._note_score(trainer):
+            names.append("best.ckpt")
         is_turn = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if better or is_final or is_turn or self._is_due(trainer):
-            self.save(trainer, best=better)
+        # An epoch that is not complete would count as done on resuming.
+        if trainer.is_last_batch and (names or self._is_ahead or is_final or is_turn or self._is_due(trainer)):
+            names.append("last.ckpt")
+        if names:
+            self.save(trainer, *names)
+
+    def _note_end(self, trainer: Trainer) -> None:
+        if trainer.should_stop and not getattr(trainer, "is_at_limit", False):  # early stopping, which comes before
+            self._over_at = trainer.max_epochs
 
     def _is_due(self, trainer: Trainer) -> bool:
         """Whether the steps or the clock ask for a checkpoint; every process must call it, and all get one answer."""
@@ -95,87 +123,101 @@ class BestAndLast(Checkpoint):
             return True
         if self.every_minutes is None:
             return False
+        if trainer.world_size > 1 and trainer.global_step % LOOK_EVERY:
+            return False
         is_late = time.monotonic() - self._saved >= 60 * self.every_minutes
-        if trainer.world_size > 1:
-            any_late = torch.tensor(int(is_late), device=trainer.strategy.root_device)
-            is_late = bool(trainer.strategy.reduce(any_late, reduce_op="max"))
-        return is_late
+        return bool(trainer.strategy.reduce_boolean_decision(is_late, all=False))
 
-    def save(self, trainer: Trainer, *, best: bool = False) -> None:
-        """Write ``last.ckpt``, and ``best.ckpt`` too if asked; every process must call it.
+    def save(self, trainer: Trainer, *names: str) -> None:
+        """Write a checkpoint under these names, ``last.ckpt`` if none is given; every process must call it.
+
+        Weights that are no numbers are not written: what there is stays.
 
         Raises:
-            InputError: they cannot be written; those of earlier epochs stay.
+            InputError: it cannot be written; those of earlier epochs stay.
         """
+        names = names or ("last.ckpt",)
         folder = Path(trainer.default_root_dir) / "checkpoints"
-        aside, copy = folder / ".last.tmp", folder / ".best.tmp"
+        files = [folder / f".{name}.tmp" for name in names]
+        if not _weights_are_numbers(trainer):
+            return
         try:
             if trainer.is_global_zero:
-                aside.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
-            trainer.save_checkpoint(aside)
+                for file in files:
+                    file.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
+            self._is_ahead = "last.ckpt" not in names
+            trainer.save_checkpoint(files[0])
             if trainer.is_global_zero:
-                _require_on_disk(aside)
-                if best:
-                    _second_name(aside, copy)
-                    copy.replace(folder / "best.ckpt")
-                aside.replace(folder / "last.ckpt")
+                _require_on_disk(files[0])
+                for file in files[1:]:
+                    _second_name(files[0], file)
+                for file, name in zip(files, names, strict=True):
+                    file.replace(folder / name)
         except OSError as error:
-            for file in (aside, copy):
+            for file in files:
                 file.unlink(missing_ok=True)
             raise InputError(
-                f"{folder / 'last.ckpt'} cannot be written ({error.strerror}): make room, then go on with "
+                f"{folder / names[-1]} cannot be written ({error.strerror}): make room, then go on with "
                 f"resume={folder.parent}"
             ) from error
         trainer.strategy.barrier()  # no process may look for the files before they are there
         self._saved = time.monotonic()
 
     def _note_score(self, trainer: Trainer) -> bool:
+        """Whether the weights are the best so far by ``monitor``, which is then remembered."""
         metrics = trainer.callback_metrics
-        if self.monitor.startswith("val/") and sum(trainer.num_val_batches) == 0:
-            self.best_score, self.best_epoch = None, trainer.current_epoch
-            return True
-        if self.monitor.startswith("val/") and not validates_now(trainer):
-            return False  # what stands there is an earlier epoch's
         if self.monitor not in metrics:
             raise InputError(
                 f"callbacks.checkpoint.monitor={self.monitor} is not among the metrics of this run: "
                 f"{', '.join(sorted(metrics))}"
             )
         score = float(metrics[self.monitor])
-        loss = float(metrics.get("val/loss", math.nan)) if validates_now(trainer) else math.nan
+        of_validation = {name: float(value) for name, value in sorted(metrics.items()) if name.startswith("val/")}
+        of_validation = of_validation if self.monitor.startswith("val/") else {}
+        loss = of_validation.get("val/loss", math.nan)
         if self.best_score is not None:
             better = score > self.best_score if self.mode == "max" else score < self.best_score
-            if not (better or (score == self.best_score and loss < self.best_loss)):
+            if not (better or (score == self.best_score and loss < self.best_metrics.get("val/loss", math.nan))):
                 return False
         elif score != score:  # not a number is never the best
             return False
-        self.best_score, self.best_epoch, self.best_loss = score, trainer.current_epoch, loss
+        if not math.isfinite(of_validation.get("val/loss", 0.0)) or not _weights_are_numbers(trainer):
+            return False
+        self.best_score, self.best_epoch, self.best_metrics = score, trainer.current_epoch, of_validation
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        best = {"best_score": self.best_score, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
+        best = {"best_score": self.best_score, "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
         return best | {"over_at": self._over_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score = state_dict["best_score"]
         self.best_epoch = state_dict["best_epoch"]
-        self.best_loss = state_dict.get("best_loss", math.nan)
+        self.best_metrics = state_dict.get("best_metrics", {})
         self._over_at = state_dict.get("over_at")
 
 
-def can_resume_after(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether a checkpoint written after this training batch holds all that the next one starts from.
+def can_resume_after(trainer: Trainer, *, validated: bool = False) -> bool:
+    """Whether a checkpoint written after the training batch in progress holds all that the next one starts from.
 
-    Gradients that wait for more batches are in no checkpoint. And after its last batch an epoch is carried through to
-    its end, validation included.
+    Gradients that wait for more batches are in no checkpoint. After its last batch an epoch is carried through to its
+    end. And a validation that is due would be left out by the run that goes on.
+
+    Args:
+        validated: the validation that is due is over.
     """
-    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch
+    loop = trainer.fit_loop.epoch_loop
+    if trainer.is_last_batch or loop.batch_progress.current.ready % trainer.accumulate_grad_batches:
+        return False
+    # Private, as all that says when Lightning validates.
+    return validated or not loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
 
 
-def validates_now(trainer: Trainer) -> bool:
-    """Whether the epoch in progress is one that ends with validation."""
-    every = trainer.check_val_every_n_epoch
-    return every is None or (trainer.current_epoch + 1) % every == 0
+def _weights_are_numbers(trainer: Trainer) -> bool:
+    """The answer of all processes, each of which has running means of its own."""
+    state = trainer.lightning_module.state_dict().values()
+    is_finite = all(bool(torch.isfinite(tensor).all()) for tensor in state)
+    return bool(trainer.strategy.reduce_boolean_decision(is_finite))
 
 
 def _require_on_disk(file: Path) -> None:

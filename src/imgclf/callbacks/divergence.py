@@ -2,25 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.epoch_table import learning_rate
+from imgclf.errors import Diverged
 
 LOSSES = {"train/loss": "training", "val/loss": "validation"}
-
-
-class Diverged(Exception):  # noqa: N818 -- an end of training, no error of the program
-    """Training has come to a loss that is infinite or not a number; the message says where, and what helps.
-
-    Attributes:
-        metrics: what the run came to until then, for its metrics.json; added by whoever runs it.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.metrics: dict[str, Any] = {}
 
 
 class StopOnDivergence(Callback):
@@ -43,8 +31,8 @@ class StopOnDivergence(Callback):
 
 def _where(trainer: Trainer) -> str:
     """The epoch and, as nobody has looked in between, its first and last optimizer step, all counted from 1."""
-    steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-    first, last = max(1, trainer.global_step - int(steps) + 1), trainer.global_step
+    steps = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.current.completed
+    first, last = max(1, trainer.global_step - steps + 1), trainer.global_step
     of_all = f" of {trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
     rate = f"learning rate {learning_rate(trainer):.3g}"
     return f"epoch {trainer.current_epoch + 1}{of_all} (optimizer steps {first} to {last}, {rate})"

@@ -8,9 +8,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.checkpoints import validates_now
-from imgclf.errors import InputError
-from imgclf.run_folder import write_whole
+from imgclf.models.classifier import Classifier
+from imgclf.run_folder import RunFolder, write_whole
 from imgclf.schedules.callback import Schedule
 
 
@@ -26,6 +25,7 @@ class EpochTable(Callback):
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rows: list[dict[str, Any]] = []
+        self.validated: dict[str, float] = {}  # figures of the last validation in the epoch in progress
         self._epoch_start = time.perf_counter()
 
     def metrics(self, epoch: int | None = None) -> dict[str, float]:
@@ -34,34 +34,37 @@ class EpochTable(Callback):
         Args:
             epoch: counted from 0; None for the last.
         """
-        rows = [row for row in self._read() if epoch is None or int(row["epoch"]) == epoch]
+        rows = [r for r in RunFolder(self.file.parent).read_table() if epoch is None or int(r["epoch"]) == epoch]
         return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
 
-    def _read(self) -> list[dict[str, Any]]:
-        if not self.file.exists():
-            return []
-        try:
-            with self.file.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file, strict=True)
-                rows = list(reader)
-            if "epoch" not in (reader.fieldnames or []):
-                raise ValueError("no column epoch")
-            if any(int(row["epoch"]) < 0 or None in row for row in rows):
-                raise ValueError("a line too long, or of no epoch")
-        except (TypeError, ValueError, csv.Error) as error:
-            raise InputError(
-                f"{self.file} is damaged ({error}): restore it, or move it away to go on without the rows so far"
-            ) from error
-        return rows
+    @property
+    def begun(self) -> int:
+        """How many epochs are in the file, that in progress included."""
+        return max((int(row["epoch"]) + 1 for row in RunFolder(self.file.parent).read_table()), default=0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows = [row for row in self._read() if int(row["epoch"]) < trainer.current_epoch]
+        self.rows = [
+            row for row in RunFolder(self.file.parent).read_table() if int(row["epoch"]) < trainer.current_epoch
+        ]
         self._epoch_start = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch_start = time.perf_counter()
+        self.validated = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        self.validated = {} if trainer.sanity_checking else found
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validated": self.validated}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validated = state_dict["validated"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(pl_module, Classifier):
+            pl_module.publish_train()  # of an epoch that ends before its last batch; all callbacks come after this one
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
@@ -84,8 +87,11 @@ def metrics_of_epoch(trainer: Trainer) -> dict[str, float]:
 
     Where it ends without validation, Lightning still has an earlier epoch's, which is left out.
     """
-    found = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-    return {name: value for name, value in found.items() if validates_now(trainer) or not name.startswith("val/")}
+    found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EpochTable):
+            found = {name: value for name, value in found.items() if not name.startswith("val/")} | callback.validated
+    return dict(sorted(found.items()))
 
 
 def learning_rate(trainer: Trainer) -> float:

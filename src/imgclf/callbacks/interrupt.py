@@ -10,14 +10,16 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.checkpoints import BestAndLast, can_resume_after
-from imgclf.interruption import SECONDS_TO_STOP, STOPPING, Interrupted
+from imgclf.distributed import LOOK_EVERY, SECONDS_TO_STOP
+from imgclf.errors import Interrupted
 
 
 class StopOnSignal(Callback):
     """On SIGINT or SIGTERM let the step in progress end, save ``last.ckpt``, and raise :class:`Interrupted`.
 
     A signal can arrive in the middle of an optimizer's update; a checkpoint written there would hold weights of
-    neither step. A second Ctrl-C, some seconds later, does not wait. All processes stop at the same step.
+    neither step. A second Ctrl-C, some seconds later, does not wait. Several processes ask each other every few steps,
+    and all stop at the same one.
 
     Args:
         checkpoint: what saves; None where the run keeps no checkpoints.
@@ -29,11 +31,13 @@ class StopOnSignal(Callback):
         self.also = also
         self.signum = 0
         self._noted = 0.0
+        self._looked_at = 0  # step of the last exchange
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._looked_at = trainer.global_step
         # Here and not earlier: Lightning installs handlers of its own just before.
-        self._previous = {s: signal.signal(s, self._note) for s in (*STOPPING, *self.also)}
+        self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM, *self.also)}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         first = self.signum == 0
@@ -46,7 +50,11 @@ class StopOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if can_resume_after(trainer, batch_idx) and self._agreed(trainer):
+        if trainer.world_size == 1 and not self.signum:
+            return
+        if trainer.world_size > 1 and trainer.global_step - self._looked_at < LOOK_EVERY:
+            return
+        if can_resume_after(trainer) and self._agreed(trainer):
             if self.checkpoint is not None:
                 self.checkpoint.save(trainer)
             raise Interrupted(self.signum)
@@ -63,6 +71,7 @@ class StopOnSignal(Callback):
     def _agreed(self, trainer: Trainer) -> bool:
         if trainer.world_size == 1:
             return self.signum != 0
+        self._looked_at = trainer.global_step
         # A signal reaches the processes one after the other; all stop now, and for the same one.
         noted = torch.tensor(self.signum, device=trainer.strategy.root_device)
         agreed = int(trainer.strategy.reduce(noted, reduce_op="max"))

@@ -6,7 +6,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.callbacks.board import writers
 from imgclf.run_folder import RunFolder
-from imgclf.seal import unsealed
 
 _LONGEST_LINE = 100  # letters that the page has room for
 
@@ -46,7 +45,7 @@ def texts(folder: RunFolder) -> dict[str, str]:
         lines = [f"| {name} | {value} |" for name, value in rows.items() if value is not None]
         found["provenance"] = "\n".join(["| | |", "|---|---|", *lines])
     if folder.config_file.is_file():
-        found["configuration"] = _block(unsealed(folder.config_file.read_text(encoding="utf-8")))
+        found["configuration"] = _block(folder.config_file.read_text(encoding="utf-8"))
     return found
 
 

@@ -27,3 +27,5 @@ class StepSeed(Callback):
         torch.default_generator.manual_seed(number)
         if pl_module.device.type == "cuda":
             torch.cuda.manual_seed(number)
+        elif pl_module.device.type == "mps":
+            torch.mps.manual_seed(number)

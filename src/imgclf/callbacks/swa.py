@@ -1,12 +1,34 @@
-"""Stochastic weight averaging (Izmailov et al. 2018)."""
+"""Averages of the weights: exponential moving, and stochastic weight averaging (Izmailov et al. 2018)."""
 
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging, WeightAveraging
 
 from imgclf.errors import InputError
+
+
+class ExponentialMovingAverage(EMAWeightAveraging):
+    """As Lightning's, where until the first update the average is the network itself, not what it began as."""
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._follow(pl_module)
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._follow(pl_module)
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._follow(pl_module)
+        super().on_train_end(trainer, pl_module)
+
+    def _follow(self, pl_module: LightningModule) -> None:
+        mean = self._average_model
+        if mean is not None and int(mean.n_averaged) == 0:
+            mean.update_parameters(pl_module)  # an update of nothing copies
+            mean.n_averaged.zero_()
 
 
 class StochasticWeightAveraging(WeightAveraging):

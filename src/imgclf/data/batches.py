@@ -163,9 +163,11 @@ class EvalBatches(Sampler[Tensor]):
 
 
 class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
-    """An ordinary DataLoader whose sampler gives whole batches."""
+    """An ordinary DataLoader whose sampler gives whole batches; ``pin`` for those that go to a GPU."""
 
-    def __init__(self, images: ImageArray, batches: TrainBatches | EvalBatches, num_workers: int = 0) -> None:
+    def __init__(
+        self, images: ImageArray, batches: TrainBatches | EvalBatches, num_workers: int = 0, *, pin: bool = False
+    ) -> None:
         super().__init__(
             images,
             sampler=batches,
@@ -173,7 +175,7 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
             collate_fn=_as_it_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available() and images.images.device.type == "cpu",
+            pin_memory=pin and images.images.device.type == "cpu",
         )
 
 
@@ -208,8 +210,8 @@ class TrainLoader(BatchLoader):
 
     sampler: TrainBatches
 
-    def __init__(self, images: ImageArray, batches: TrainBatches, num_workers: int = 0) -> None:
-        super().__init__(images, batches, num_workers)
+    def __init__(self, images: ImageArray, batches: TrainBatches, num_workers: int = 0, *, pin: bool = False) -> None:
+        super().__init__(images, batches, num_workers, pin=pin)
         self.handed_out = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]

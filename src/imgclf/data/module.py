@@ -170,11 +170,14 @@ class ImageData(LightningDataModule):
 
     def _near(self, images: ImageArray) -> ImageArray:
         """The images where batches of them are gathered: in memory, or on the GPU that is going to use them."""
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        device = self._device()
         if device.type != "cuda" or self.resident is False or self.num_workers > 0:
             return images
         free, _ = torch.cuda.mem_get_info(device)
         return images.on(device) if self.resident is True or images.nbytes <= free // 4 else images
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _check(self, images: ImageArray) -> None:
         channels = images.images.shape[1]
@@ -217,30 +220,56 @@ class ImageData(LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        return TrainLoader(self.train_set, batches, self.num_workers)
+        loader = TrainLoader(self.train_set, batches, self.num_workers, pin=self._device().type == "cuda")
+        self._check_limits("train", len(loader))
+        return loader
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         # Images that were trained on would flatter the network.
-        return self._eval_loader(self.val_set) if self.fit_on == "train" else []
+        return self._eval_loader(self.val_set, "val") if self.fit_on == "train" else []
 
     def test_dataloader(self) -> BatchLoader:
-        return self._eval_loader(self.test_set)
+        return self._eval_loader(self.test_set, "test")
 
     def predict_dataloader(self) -> PlainBatches:
-        return PlainBatches(self._eval_loader(self.unlabelled_set))
+        return PlainBatches(self._eval_loader(self.unlabelled_set, "predict"))
 
-    def _eval_loader(self, images: ImageArray) -> BatchLoader:
+    def _eval_loader(self, images: ImageArray, stage: str) -> BatchLoader:
         rank, world_size = self._place()
         batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
-        return BatchLoader(images, batches, self.num_workers)
+        loader = BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
+        self._check_limits(stage, len(loader))
+        return loader
+
+    def _check_limits(self, stage: str, count: int) -> None:
+        """Refuse what Lightning would answer with a traceback, now that the number of batches is known."""
+        if self.trainer is None:
+            return
+        # Private, as all that says so; Lightning would build the loaders anew, with samplers of its own.
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise InputError(
+                "trainer.use_distributed_sampler=true: the data share the images out themselves; give false"
+            )
+        limit = getattr(self.trainer, f"limit_{stage}_batches")
+        taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
+        if taken == 0 < limit:
+            raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} batch(es) is none: give a whole number")
+        every = self.trainer.val_check_interval
+        if stage == "train" and type(every) is int and every > taken and self.trainer.check_val_every_n_epoch:
+            raise InputError(
+                f"trainer.val_check_interval={every}, but an epoch has {taken} batches: give at most {taken}, or count "
+                "on over epochs with trainer.check_val_every_n_epoch=null"
+            )
 
     def _place(self) -> tuple[int, int]:
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor] | Tensor:
         """On the device: uint8 (n, c, h, w) -> normalised (n, in_channels, resize, resize), float as the weights."""
+        if isinstance(batch, Tensor):  # a network's example input, as it is fed
+            return batch
         images, labels = batch
         if self.trainer is not None and self.trainer.training and not isinstance(self.augmentation, NoAugmentation):
             images = self.augmentation(images, self._draws(self.trainer))

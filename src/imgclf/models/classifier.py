@@ -134,7 +134,7 @@ class Classifier(LightningModule):
         """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,)."""
         images, labels = batch
         logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(_exact(logits), labels, label_smoothing=self.label_smoothing)
         self.stage_totals("train").update(loss.detach(), logits.detach(), labels)
         return loss
 
@@ -160,13 +160,21 @@ class Classifier(LightningModule):
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images)
-        self.stage_totals(stage).update(F.cross_entropy(logits, labels), logits, labels)
+        self.stage_totals(stage).update(F.cross_entropy(_exact(logits), labels), logits, labels)
         return logits
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         # The epoch's figures are known with its last batch; publishing them here rather than at the epoch's end
         # lets every callback read them there, whatever its place in the list.
         if self.trainer.is_last_batch:
+            self.publish_train()
+
+    def on_train_epoch_end(self) -> None:
+        self.publish_train()
+
+    def publish_train(self) -> None:
+        """Log the training figures of the epoch, unless they are; to be called where it ends."""
+        if self.stage_totals("train").update_called:
             self._publish("train")
 
     def on_validation_epoch_end(self) -> None:
@@ -205,3 +213,8 @@ class Classifier(LightningModule):
         sums = checkpoint.get("train_totals")
         if sums is not None and self._trainer is not None:
             self.stage_totals("train").restore(sums, self.global_rank, self.trainer.world_size)
+
+
+def _exact(logits: Tensor) -> Tensor:
+    """In 32 bits where they have 16, so that the loss is told to more than three digits."""
+    return logits.float() if logits.dtype.itemsize == 2 else logits

@@ -1,7 +1,10 @@
 """Loss and accuracy of an epoch, summed on the device without waiting for it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 
@@ -23,6 +26,13 @@ class Totals(Metric):
         self.add_state("correct", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
+    def _apply(self, fn: Any, exclude_state: Sequence[str] = "") -> nn.Module:
+        # A sum in 16 bits soon takes in nothing more; torchmetrics guards against `.half()`, not against `.to(dtype)`.
+        super()._apply(fn, exclude_state)
+        if self.loss_sum.dtype.itemsize == 2:
+            self.loss_sum = self._defaults["loss_sum"] = self.loss_sum.float()
+        return self
+
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add one batch.
 
@@ -42,8 +52,10 @@ class Totals(Metric):
 
     def snapshot(self) -> dict[str, Tensor]:
         """The sums of each process, (processes,) each, for a checkpoint in the middle of an epoch; all must call it."""
-        mine = torch.stack([self.loss_sum.double(), self.correct.double(), self.count.double()])
+        # Not on the device: Apple's has no 64 bits.
+        mine = torch.stack([value.cpu().double() for value in (self.loss_sum, self.correct, self.count)])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            mine = mine.to(self.loss_sum.device)
             parts = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather(parts, mine)
         else:

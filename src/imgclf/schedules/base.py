@@ -97,7 +97,7 @@ class Schedule(pl.Callback, ABC):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         _refuse_rivals(trainer, pl_module)
-        if trainer.max_epochs == -1 and trainer.max_steps == -1:
+        if trainer.max_epochs == -1 and _max_steps(trainer) == -1:
             self.overruns(None)  # raises now, rather than after the data have been read
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -202,10 +202,15 @@ def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
         steps = trainer.estimated_stepping_batches
         return int(steps) if 0 <= steps < math.inf else None  # -1: epochs of unknown length
     limits = [] if trainer.max_epochs in (None, -1) else [int(trainer.max_epochs)]
-    if trainer.max_steps != -1 and trainer.num_training_batches < math.inf:
+    if _max_steps(trainer) != -1 and trainer.num_training_batches < math.inf:
         steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        limits.append(math.ceil(trainer.max_steps / steps_per_epoch))
+        limits.append(math.ceil(_max_steps(trainer) / steps_per_epoch))
     return min(limits, default=None)
+
+
+def _max_steps(trainer: pl.Trainer) -> int:
+    """The limit in optimizer steps, which a Trainer of this package keeps to itself; -1 for none."""
+    return int(getattr(trainer, "step_limit", trainer.max_steps))
 
 
 def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:

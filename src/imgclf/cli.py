@@ -1,0 +1,193 @@
+"""The command line: Hydra composes, a mistake is told in one line, and what does the work is imported last."""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from imgclf import threads
+from imgclf.arguments import CONF, arguments
+from imgclf.distributed import COMMAND
+from imgclf.errors import InputError, Interrupted, flush, tell
+from imgclf.hydra_errors import EXTRAS, explained
+
+# Hydra holds conf/hydra/launcher/ against its plugins' types, which is welcome, and warns of it; its plugin hands
+# Optuna's samplers settings that newer versions drop. Here, not in a function: launchers' processes compose too.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"optuna\.")
+
+
+def train(config: DictConfig) -> float | None:
+    """What scripts/train.py does."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from imgclf.job import run_job
+
+        return run_job(config)
+    from imgclf.train import train
+
+    _checked(train, config)
+    return None
+
+
+def evaluate(config: DictConfig) -> None:
+    """What scripts/evaluate.py does."""
+    from imgclf.evaluate import evaluate
+
+    _checked(evaluate, config)
+
+
+def predict(config: DictConfig) -> None:
+    """What scripts/predict.py does."""
+    from imgclf.predict import predict
+
+    _checked(predict, config)
+
+
+def report(config: DictConfig) -> None:
+    """What scripts/report.py does."""
+    from imgclf.report.task import report
+
+    _checked(report, config)
+
+
+def figures(config: DictConfig) -> None:
+    """What scripts/figures.py does."""
+    from imgclf.figures.task import figures
+
+    _checked(figures, config)
+
+
+def benchmark(config: DictConfig) -> None:
+    """What scripts/benchmark.py does."""
+    from imgclf.benchmark.main import benchmark
+
+    _checked(benchmark, config)
+
+
+def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
+    from imgclf.check import check
+
+    try:
+        check(config, function.__name__)
+        function(config)
+    except BaseException as error:
+        if Path(config.folder).resolve() != Path.cwd():  # which is report's
+            with contextlib.suppress(OSError):
+                Path(config.folder).rmdir()  # empty: the command has come to nothing
+        sys.exit(tell(error))  # here, not through Hydra, which would print a line of its own first
+
+
+def main(task: Callable[[DictConfig], Any]) -> NoReturn:
+    """Do what the command line says: compose conf/NAME.yaml, check it, call the task, exit.
+
+    Args:
+        task: one of this module's functions, NAME.
+
+    Raises:
+        SystemExit: with 0, 1 for a failure, 2 for a mistake of the user, or 128 + a signal's number.
+    """
+    os.environ[COMMAND] = shlex.join(sys.argv)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
+    os.environ["PYTHONSAFEPATH"] = (
+        "1"  # no process that is started runs what lies in the working directory in our place
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    threads.choose_spin()
+    name, code = task.__name__, 0
+    try:
+        name, sys.argv[1:] = arguments(name, sys.argv[1:])
+        _require_launcher(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task)()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        code = tell(explained(error, name))
+    if "imgclf.sweep" in sys.modules:  # not in Hydra's callback, which is left out where a sweeper raises
+        code = max(sys.modules["imgclf.sweep"].finish(), code)
+    flush()
+    sys.exit(code)
+
+
+def _require_launcher(given: Sequence[str]) -> None:
+    """Hydra would look for a launcher's plugin only when the sweep has been checked and begun."""
+    for name, extra in EXTRAS.items():
+        chosen = [argument for argument in given if argument.startswith(f"hydra/launcher={name}")]
+        try:
+            is_lacking = chosen and importlib.util.find_spec(f"hydra_plugins.hydra_{name}_launcher") is None
+        except ModuleNotFoundError:
+            is_lacking = True
+        if is_lacking:
+            raise InputError(f"{chosen[0]} is an extra: uv run --extra {extra} scripts/train.py ...")
+
+
+def _interrupt(signum: int, frame: Any) -> NoReturn:
+    raise Interrupted(signum)
+
+
+def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
+    """The configuration of a command, for use from Python: ``imgclf.fit(imgclf.compose(["model=lenet"]))``.
+
+    Args:
+        overrides: as on the command line.
+        script: whose configuration.
+
+    Raises:
+        InputError: something in it is wrong.
+    """
+    from imgclf.build import frozen
+    from imgclf.check import check
+
+    GlobalHydra.instance().clear()
+    name, given = arguments(script, list(overrides))
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose(name, given, return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.runtime.output_dir = str(Path(config.hydra.run.dir).absolute())
+        HydraConfig.instance().set_config(config)
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
+        plain = OmegaConf.create(values | frozen(own) | {"folder": config.hydra.runtime.output_dir})
+        check(plain, script)
+    except Exception as error:
+        raise explained(error, name) from error
+    return plain
+
+
+def _job_folder(dirname: str) -> str:
+    """The name of a sweep's job: what sets it apart, ``optimizer.lr@0.1+seed@2``, in at most 100 characters."""
+    dirname = dirname.lstrip("+")
+    name = re.sub(r"[^A-Za-z0-9@+._=-]+", "_", dirname)
+    if name == dirname and len(name) <= 100:
+        return name or "0"
+    return f"{name[:91]}-{sha256(dirname.encode()).hexdigest()[:8]}"
+
+
+def _gpus_of_a_job(accelerator: str, devices: Any) -> int:
+    """How many GPUs a launcher that shares them out is to give a job: it hides those that a job has not asked for."""
+    import torch
+
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        return 0
+    if isinstance(devices, list | tuple):
+        return len(devices)
+    return int(devices) if isinstance(devices, int) and devices > 0 else 1
+
+
+OmegaConf.register_new_resolver("job_folder", _job_folder, replace=True)
+OmegaConf.register_new_resolver("gpus_of_a_job", _gpus_of_a_job, replace=True)

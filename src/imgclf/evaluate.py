@@ -1,0 +1,91 @@
+"""Testing a finished run from its folder, and what prediction shares with it."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+
+from imgclf import distributed
+from imgclf.build import built, built_group, built_trainer, load_weights, require_same_form
+from imgclf.data.module import ImageData
+from imgclf.distributed import is_first
+from imgclf.errors import InputError, say
+from imgclf.log import log, speak
+from imgclf.run_folder import RunFolder
+from imgclf.summary import evaluation_table
+from imgclf.trust import run_config
+
+
+def evaluate(config: DictConfig) -> None:
+    """Test the checkpoint ``config.checkpoint`` of the run folder ``config.run``, and print its figures.
+
+    Args:
+        config: composed and checked; data and trainer are the run's own unless the command line changed them.
+    """
+    weights_file(config)  # refused before any process is started
+    distributed.run(evaluate_process, config)
+
+
+def evaluate_process(config: DictConfig) -> None:
+    """One process of an evaluation, on its share of the images; the first prints the figures of all."""
+    speak(None)
+    model = trained_model(config)
+    data = data_for(model, config)
+    trainer = bare_trainer(config)
+    trainer.test(model, datamodule=data, verbose=False)
+    if is_first():
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        say(evaluation_table(metrics, str(weights_file(config))))
+
+
+def weights_file(config: DictConfig) -> Path:
+    """The checkpoint that ``config.run`` and ``config.checkpoint`` (best or last) name.
+
+    Raises:
+        InputError: it is not there, or ``config.run`` is no run folder.
+    """
+    folder = RunFolder.existing(config.run)
+    file = folder.best if config.checkpoint == "best" else folder.last
+    if not file.exists():
+        raise InputError(f"there is no {file}: train first, or choose another checkpoint")
+    return file
+
+
+def trained_model(config: DictConfig) -> LightningModule:
+    """The network as the run configured it, with the weights of the chosen checkpoint."""
+    folder = RunFolder.existing(config.run)
+    run = run_config(folder, config.trust)
+    seed_everything(run.seed, verbose=False)
+    try:
+        model: LightningModule = built(run, "model")
+    except InputError as error:
+        raise InputError(
+            f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"
+        ) from error
+    load_weights(model, weights_file(config))
+    return model
+
+
+def data_for(model: LightningModule, config: DictConfig) -> ImageData:
+    """The images of ``config.data``, the run's own or others, which must be of the form that the network takes."""
+    data: ImageData = built(config, "data")
+    require_same_form(model, data)
+    trained = RunFolder.existing(config.run).read_config()["data"]
+    for key in ("mean", "std") if is_first() else ():
+        if list(trained.get(key) or ()) != list(config.data.get(key) or ()):
+            log.warning(
+                f"data.{key}={config.data.get(key)}, but the network was trained with {trained.get(key)}: expect "
+                f"worse figures, or give data.{key}={trained.get(key)}"
+            )
+    return data
+
+
+def bare_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
+    """A Trainer that writes nothing."""
+    return built_trainer(
+        config,
+        callbacks=[*built_group(config, "callbacks"), *callbacks],
+        logger=False,
+        default_root_dir=str(config.run),
+        enable_checkpointing=False,
+    )

@@ -1,0 +1,74 @@
+"""Errors of Hydra's in the words of this program."""
+
+import contextlib
+import re
+import sys
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from imgclf.arguments import CONF
+from imgclf.errors import Failed, InputError, Refused, nearest
+
+EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
+
+
+def explained(error: BaseException, config_name: str) -> BaseException:
+    """An error of Hydra's in the words of this program: the nearest right key or choice where one was mistyped."""
+    while isinstance(error, Refused) and error.__cause__ is not None:
+        error = error.__cause__
+    first = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if choice == "run":  # what a run folder keeps
+            return InputError("run: must be given; add run=FOLDER")
+        if not group:
+            return InputError(f"there is no configuration {choice}")
+        if choice in EXTRAS:
+            return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
+        options = [str(option) for option in error.options or ()]
+        near = nearest(choice, options)
+        hint = f"Did you mean {group}={near}?" if near else f"There are {', '.join(options)}"
+        return InputError(f"{group}={choice}: there is no such choice. {hint}")
+    if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
+        key = found[1].lstrip("+~")
+        near = nearest(key, _keys(config_name, key))
+        return InputError(
+            f"{key}: there is no such key. "
+            + (f"Did you mean {near}?" if near else "--cfg job lists all")
+            + (f" (to add a new one: +{key}=VALUE)" if "." in key else "")
+        )
+    if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
+        return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
+    lines = [line for line in first.splitlines() if line.strip() and not line.startswith(("Error parsing", "See http"))]
+    if isinstance(error, OverrideParseException):
+        return InputError(f"{error.override}: {lines[0]}; write KEY=VALUE, odd characters quoted: \"KEY='VALUE'\"")
+    if isinstance(error, OmegaConfBaseException):
+        return InputError(f"{error.full_key}: {lines[0]}")
+    if isinstance(error, HydraException) or type(error) is ValueError:  # what Hydra says of combinations of its flags
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        return InputError("\n".join([*lines, *([cause] if cause and cause not in first else [])]))
+    if isinstance(error, OSError) and error.filename:
+        return InputError(f"{error.filename}: {error.strerror}; choose another one")
+    return error
+
+
+def _keys(config_name: str, without: str) -> list[str]:
+    """All keys, dotted, and groups that the command line could have meant, had it not said ``without``."""
+    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-") and without not in a and "," not in a]
+    groups = [str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()]
+    GlobalHydra.instance().clear()
+    with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return [*groups, *_paths(OmegaConf.to_container(hydra.compose(config_name, overrides)), "")]
+    return groups
+
+
+def _paths(node: Any, path: str) -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    keys = [(f"{path}.{key}" if path else str(key), value) for key, value in node.items()]
+    return [found for key, value in keys for found in (key, *_paths(value, key))]

@@ -1,0 +1,234 @@
+"""One training run from top to bottom: the folder, the processes, training, the test, the figures."""
+
+import contextlib
+import logging
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+
+from imgclf import distributed, slurm
+from imgclf.arguments import task_overrides
+from imgclf.build import build, built_loggers, built_trainer, frozen, load_weights
+from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.divergence import StopOnDivergence
+from imgclf.callbacks.epoch_table import EpochTable
+from imgclf.callbacks.interrupt import StopOnSignal
+from imgclf.callbacks.one_network import OneNetwork
+from imgclf.callbacks.step_seed import StepSeed
+from imgclf.callbacks.throughput import Throughput
+from imgclf.data.module import ImageData
+from imgclf.distributed import is_first
+from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
+from imgclf.log import speak
+from imgclf.provenance import Record, now, provenance, verdict
+from imgclf.resuming import refuse_to_resume
+from imgclf.run_folder import RunFolder
+from imgclf.summary import training_table
+from imgclf.tensorboard import close, settings_of, write_row
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
+    """Start a run in ``config.folder``, or go on with ``config.resume``, or do ``config.rerun`` again and compare.
+
+    Args:
+        config: composed and checked.
+        fresh: have processes of its own do it, even if it is one.
+
+    Returns:
+        Contents of metrics.json; None in processes that do not speak for the run.
+
+    Raises:
+        InputError, Diverged, Interrupted, Failed: what it came to instead.
+    """
+    folder = RunFolder(config.folder)
+    _decide(config, folder)
+    if not is_first():
+        distributed.run(fit, config)
+        return None
+    try:
+        with distributed.interruptible(), folder.lock():
+            _begin(config, folder)
+            with _outcome(folder):
+                distributed.run(fit, config, fresh=fresh)
+    except Interrupted as stop:
+        if stop.signum in slurm.job_signals():
+            slurm.queue_again(stop.signum, first=True)
+        raise
+    metrics = folder.read_metrics() or {}
+    say(training_table(metrics, folder.path, on_board=bool(folder.events())))
+    first = folder.read_run().get("rerun_of")
+    if first is not None:
+        same, text = verdict(RunFolder.existing(first), folder)
+        folder.write_run(reproduced=same)
+        say(f"\n{text}")
+        if not same:
+            raise Failed(f"{folder.path} did not come to the numbers of {first}")
+    return metrics
+
+
+def fit(config: DictConfig) -> None:
+    """One process of a run: train, test the best epoch, write metrics.json."""
+    folder, start = RunFolder(config.folder), time.perf_counter()
+    speak(folder.log_file)
+    before = folder.read_run()
+    with _error_kept(folder), contextlib.ExitStack() as at_end:
+        seed_everything(config.seed, verbose=False)
+        data, model, callbacks = build(config)
+        last = folder.last if "resume" in config and folder.last.exists() else None
+        if last is not None and last.is_file():  # some strategies keep a folder
+            load_weights(model, last, to_go_on=True)
+        matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
+        record = Record(folder, data, matching, resuming=last is not None)
+        throughput, table = Throughput(), EpochTable(folder.table_file)
+        checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
+        stop = StopOnSignal(checkpoint, slurm.job_signals())
+        trainer = built_trainer(
+            config,
+            # Seeds, the table and stopping on a signal are what the run folder and resuming promise; they are not for
+            # configurations to leave out.
+            callbacks=[
+                StepSeed(config.seed),
+                record,
+                throughput,
+                table,
+                *callbacks,
+                OneNetwork(),
+                StopOnDivergence(),
+                stop,
+            ],
+            logger=built_loggers(config, last),
+            default_root_dir=str(folder.path),
+            enable_checkpointing=checkpoint is not None,
+        )
+        at_end.callback(close, trainer)
+        _describe(model, data, trainer, folder)
+        write_row(trainer, settings_of(config, folder))
+        diverged = None
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
+        except Diverged as error:
+            diverged = error
+        stop.raise_if_stopped()
+        metrics = _reached(trainer, table, throughput, checkpoint)
+        if diverged is None and "best_epoch" in metrics:
+            load_weights(model, folder.best)
+        if diverged is None and config.test and data.has_test_labels:
+            trainer.test(model, datamodule=data, verbose=False)
+            metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
+        metrics["seconds"] = round(before.get("seconds", 0.0) + time.perf_counter() - start, 3)
+        if is_first():
+            folder.write_metrics(metrics)
+        if diverged is not None:
+            raise diverged
+
+
+def _decide(config: DictConfig, folder: RunFolder) -> None:
+    """Put into the configuration what the folder and the batch system say about how to run it."""
+    OmegaConf.set_struct(config, False)
+    if config.get("retrain_on_all"):
+        config.data.fit_on = "train_valid"
+    if slurm.is_restarted() and folder.last.exists() and "rerun" not in config:
+        config.resume = str(folder.path)
+
+
+def _begin(config: DictConfig, folder: RunFolder) -> None:
+    """Take the folder for the run, and write down what it is."""
+    folder.tidy()
+    if "resume" in config:
+        refuse_to_resume(config, folder)
+        folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
+        start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
+    else:
+        if folder.has_begun:
+            raise InputError(
+                f"{folder.path} holds a run already: continue it with resume={folder.path}, or choose another folder"
+            )
+        folder.run_file.unlink(missing_ok=True)  # of a start that came to nothing
+        start = {"start": now()}
+        if "rerun" in config:
+            start["rerun_of"] = str(Path(config.rerun).absolute())
+        given = RunFolder(config.rerun).read_overrides() if "rerun" in config else None
+        folder.write_hydra(*_hydra(given))
+    folder.error_file.unlink(missing_ok=True)
+    folder.write_config(OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
+    folder.write_run(**provenance(), **start, seed=config.seed, outcome="running")
+
+
+def _hydra(given: list[str] | None) -> tuple[list[str], str]:
+    """The command line's overrides as typed, and Hydra's settings; empty where a program of the user's own calls."""
+    if not HydraConfig.initialized():
+        return given or [], ""
+    return given or task_overrides(), OmegaConf.to_yaml(HydraConfig.instance().cfg)
+
+
+@contextlib.contextmanager
+def _outcome(folder: RunFolder) -> Any:
+    """Have run.json say what became of the run, whichever of its processes knew."""
+    before, start = folder.read_run(), time.perf_counter()
+    outcome: dict[str, Any] = {"outcome": "failed"}
+    try:
+        yield
+        outcome = {"outcome": "finished"}
+    except Diverged as error:
+        outcome = {"outcome": "diverged", "error": str(error)}
+        raise
+    except Interrupted as stop:
+        if folder.metrics_file.exists():
+            outcome = {"outcome": "finished"}
+        else:
+            outcome = {"outcome": "interrupted", "error": str(stop)}
+            folder.error_file.unlink(missing_ok=True)  # of processes that had lost their partner
+            log.warning(f"{stop}; continue with: uv run scripts/train.py {shlex.quote(f'resume={folder.path}')}")
+        raise
+    except BaseException as error:
+        outcome["error"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # such as a full disk, which may be the error itself
+            seconds = round(before.get("seconds", 0.0) + time.perf_counter() - start, 3)
+            folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
+
+
+@contextlib.contextmanager
+def _error_kept(folder: RunFolder) -> Any:
+    try:
+        yield
+    except Diverged:
+        raise
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            folder.write_error(error, distributed.process_number())
+        raise
+
+
+def _reached(
+    trainer: Trainer, table: EpochTable, throughput: Throughput, checkpoint: BestAndLast | None
+) -> dict[str, Any]:
+    """The figures of the last epoch, and which epoch was best, with its own."""
+    # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
+    metrics: dict[str, Any] = dict(sorted(table.metrics().items()))
+    begun = table.begun if getattr(trainer, "is_at_limit", False) else 0  # an epoch that a limit has cut off counts
+    epochs = max(trainer.current_epoch, begun)
+    metrics |= {"images_per_second": throughput.images_per_second, "epochs": epochs}
+    if checkpoint is not None and checkpoint.best_epoch is not None:
+        metrics["best_epoch"] = checkpoint.best_epoch
+        # Of the epoch's validations the one that was best need not be the last.
+        of_best = table.metrics(checkpoint.best_epoch) | checkpoint.best_metrics
+        metrics |= {f"best/{name}": value for name, value in sorted(of_best.items())}
+        if checkpoint.best_score is not None:
+            metrics[f"best/{checkpoint.monitor}"] = checkpoint.best_score
+    return metrics
+
+
+def _describe(model: LightningModule, data: ImageData, trainer: Trainer, folder: RunFolder) -> None:
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
+    what = f"{type(model).__name__}, {count:,} parameters; {type(data).__name__}; {trainer.world_size} x {kind}"
+    log.info(f"{what}; {folder.path}")
