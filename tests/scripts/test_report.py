@@ -31,10 +31,12 @@ def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
     done = door("report.py", "sweep=sweep")
     accs: dict[float, list[float]] = {}
     validated: dict[float, list[float]] = {}
-    for number in range(4):
-        config = (tmp_path / "sweep" / str(number) / ".hydra" / "config.yaml").read_text()
+    jobs = sorted(file.parent for file in (tmp_path / "sweep").glob("*/metrics.json"))
+    assert len(jobs) == 4
+    for job in jobs:
+        config = (job / ".hydra" / "config.yaml").read_text()
         rate = float(re.search(r"^  lr: (\S+)$", config, re.MULTILINE)[1])  # type: ignore[index]
-        metrics = json.loads((tmp_path / "sweep" / str(number) / "metrics.json").read_text())
+        metrics = json.loads((job / "metrics.json").read_text())
         accs.setdefault(rate, []).append(metrics["test/acc"])
         validated.setdefault(rate, []).append(metrics["best/val/acc"])
     order = sorted(validated, key=lambda rate: -statistics.mean(validated[rate]))
@@ -57,11 +59,11 @@ def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
     assert all(math.isfinite(float(row["val/loss"])) for row in rows)
 
     # What differs between two of its runs, and that a run is identical to itself.
-    differ = door("report.py", "diff=[sweep/0,sweep/1]").stdout
+    differ = door("report.py", f"diff=[{jobs[0]},{jobs[1]}]").stdout
     assert "seed" in differ
-    assert "optimizer.lr" not in differ
+    assert not re.search(r"^ +optimizer\.lr ", differ, re.MULTILINE)
     assert "from epoch 1 on" in differ
-    assert door("report.py", "diff=[sweep/0,sweep/0]").stdout.count("identical") == 4
+    assert door("report.py", f"diff=[{jobs[0]},{jobs[0]}]").stdout.count("identical") == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep"], "nothing is written elsewhere"
 
 
@@ -84,12 +86,12 @@ def test_bad_input(door: Door, made_up: Path, tmp_path: Path) -> None:
     assert "give one of sweep and diff" in refused()
     assert "give one of sweep and diff" in refused("sweep=a", "diff=[a,b]")
     assert "there is no folder nowhere" in refused("sweep=nowhere")
-    assert "Did you mean 'sweep'?" in refused("swep=a")
+    assert "Did you mean sweep?" in refused("swep=a")
     assert "there is no such metric or differing setting" in refused("sweep='made up'", "sort=acc")
-    assert "expected int" in refused("sweep='made up'", "rows=many")
-    assert "expected 1 or more" in refused("sweep='made up'", "rows=0")
-    assert "diff compares two runs, got 1" in refused("diff='made up/0'")
-    assert "./" in refused("sweep=5")
+    assert "rows=many" in refused("sweep='made up'", "rows=many")
+    assert "rows=0" in refused("sweep='made up'", "rows=0")
+    assert "diff compares two runs, got 1" in refused("diff=['made up/0']")
+    assert "sweep=5" in refused("sweep=5")
     assert "sweep needs folders" in refused("sweep=[]")
     assert [path.name for path in tmp_path.iterdir()] == ["made up"]
 
