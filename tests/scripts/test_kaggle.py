@@ -99,7 +99,7 @@ def test_a_run_that_validates_and_one_on_all_images(trained: Path, door: Door, t
             "train.py", "data=kaggle_cifar10", *FAST, data, f"data.augment={augment}", f"hydra.run.dir={augment}"
         )
         assert "val acc" in done.stderr
-        assert "test" not in done.stdout.split("checkpoints")[0], "there are no test labels"
+        assert "test" not in done.stdout.split("run folder")[0], "there are no test labels"
     done = door("train.py", "data=kaggle_cifar10", *FAST, data, "retrain_on_all=true", "hydra.run.dir=all")
     assert "val acc" not in done.stderr
     assert "Warning" not in done.stderr

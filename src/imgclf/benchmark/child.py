@@ -39,7 +39,7 @@ def _repeated(once: Callable[[], int], least_seconds: float) -> Result:
 
 def _configured(run: str) -> tuple[Any, ImageData]:
     """The configuration of a run that the product has just done, and its data, read."""
-    config = run_config(RunFolder.existing(run))
+    config = run_config(RunFolder.existing(run), ["imgclf.benchmark."])
     data: ImageData = built(config, "data")
     data.prepare_data()
     data.setup("fit")
@@ -99,7 +99,7 @@ def _plain_loader(data: ImageData, workers: int, tree: str | None) -> Any:
 
 def plain_classification(run: str, folder: str) -> Result:
     """Seconds in which the chapter's loop classifies a folder of class folders, in batches of 128."""
-    net = built(run_config(RunFolder.existing(run)), "model").net
+    net = built(run_config(RunFolder.existing(run), ["imgclf.benchmark."]), "model").net
     loader = plain.cifar_loader(Path(folder), 128, train=False)
     return {"seconds": [plain.evaluate(net, loader, _device())], "images": len(loader.dataset)}  # type: ignore[arg-type]
 

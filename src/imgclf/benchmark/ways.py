@@ -205,7 +205,7 @@ class Ways:
 
     def _product_prediction(self, name: str) -> float:
         run = Path(self._run(name))
-        moments = self._clocked("predict.py", [f"run={run}", "average_flips=false"], run)
+        moments = self._clocked("predict.py", [f"run={run}", "average_flips=false", "trust=[imgclf.benchmark.]"], run)
         return self.plan.images // 5 / sum(moments.stage("predict"))
 
     def _product_start(self) -> float:
