@@ -134,11 +134,9 @@ class Record(Callback):
         if self.resuming:
             self._refuse_other_images(found["data"])
             found["data"] = (self.before.get("data") or {}) | found["data"]
-        differences = differences_that_matter(self.before, self.folder.read_run() | found)
-        if differences:
-            lines = "".join(f"\n  {line}" for line in differences)
-            when = "before" if self.resuming else "the first time"
-            log.warning(f"not as {when}, so numbers may differ:{lines}")
+        warn_of_differences(
+            self.before, self.folder.read_run() | found, when="before" if self.resuming else "the first time"
+        )
         self.folder.write_run(**found)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -172,6 +170,13 @@ def differences_that_matter(before: dict[str, Any], after: dict[str, Any]) -> li
     differing = [key for key in one if key in other and one[key] != other[key]]
     matter = [key for entry in _MATTER for key in differing if key == entry or key.startswith(f"{entry}.")]
     return [f"{key}: {one[key]} then, {other[key]} now" for key in matter]
+
+
+def warn_of_differences(before: dict[str, Any], after: dict[str, Any], *, when: str) -> None:
+    differences = differences_that_matter(before, after)
+    if differences:
+        lines = "".join(f"\n  {line}" for line in differences)
+        log.warning(f"not as {when}, so numbers may differ:{lines}")
 
 
 def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:

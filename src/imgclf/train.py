@@ -25,7 +25,7 @@ from imgclf.data.module import ImageData
 from imgclf.distributed import is_first
 from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
 from imgclf.log import speak
-from imgclf.provenance import Record, now, provenance, verdict
+from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
 from imgclf.resuming import refuse_to_resume
 from imgclf.run_folder import RunFolder
 from imgclf.summary import training_table
@@ -141,8 +141,10 @@ def _decide(config: DictConfig, folder: RunFolder) -> None:
 def _begin(config: DictConfig, folder: RunFolder) -> None:
     """Take the folder for the run, and write down what it is."""
     folder.tidy()
+    about = provenance()
     if "resume" in config:
         refuse_to_resume(config, folder)
+        warn_of_differences(folder.read_run(), about, when="before")
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
     else:
@@ -158,7 +160,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         folder.write_hydra(*_hydra(given))
     folder.error_file.unlink(missing_ok=True)
     folder.write_config(OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
-    folder.write_run(**provenance(), **start, seed=config.seed, outcome="running")
+    folder.write_run(**about, **start, seed=config.seed, outcome="running")
 
 
 def _hydra(given: list[str] | None) -> tuple[list[str], str]:
