@@ -1,6 +1,287 @@
-"""Measure speed beside the plain way and beside the limit: ``uv run scripts/benchmark.py --help``."""
+"""Speed side by side: ``uv run scripts/benchmark.py [ROW ...] [--rounds 3]``.
 
-from imgclf.cli import benchmark, main
+Three ways, each in a fresh process, in turn: ``plain``, as the chapters and most tutorials do it (images one at a time
+through Pillow and torchvision's transforms, float32, loss and accuracy read after every step); ``imgclf``, its own
+scripts; ``limit``, the shortest loop over arrays in memory, in the same precision and memory format, with neither
+metrics nor files (for start: the imports alone). Ratios are taken within a round.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# Overrides of scripts/train.py; epochs, of which the first is not counted; steps an epoch, None for all; workers of the
+# plain loader, as in the chapters.
+TRAINING = {
+    "mlp": ("data=fashion_mnist model=mlp", 8, None, 4),
+    "lenet": ("data=fashion_mnist model=lenet", 4, None, 4),
+    "googlenet": ("data=fashion_mnist model=googlenet data.resize=96 data.batch_size=128", 2, 20, 4),
+    "resnet18": (
+        "data=image_folder data.dir={made} data.stored_size=32 data.augment=chapter data.batch_size=128 "
+        "data.drop_last=true model=resnet18 optimizer.momentum=0.9 optimizer.weight_decay=5e-4",
+        *(2, 12, 0),
+    ),
+}
+ROWS = [*TRAINING, "evaluation", "augmentation", "start"]
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", help=", ".join(ROWS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
+    parser.add_argument("--short", action="store_true", help="a few steps of everything: to try it, not to measure")
+    parser.add_argument("--measure", nargs=3, metavar=("WAY", "ROW", "MADE"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        way, row, made = given.measure
+        print(json.dumps(measure(way, row, made, given.short)))
+        return
+    if unknown := [row for row in given.rows if row not in ROWS]:
+        parser.error(f"{unknown[0]}: there is no such row; choose among {', '.join(ROWS)}")
+    with tempfile.TemporaryDirectory(prefix="imgclf-") as made:
+        make_pictures(Path(made), given.images)
+        print("| | plain | imgclf | limit | times plain | of the limit | rounds |\n|---|---|---|---|---|---|---|")
+        for row in given.rows or ROWS:
+            show(row, [in_turn(row, made, given.short) for _ in range(given.rounds)])
+
+
+def in_turn(row: str, made: str, short: bool) -> dict[str, float]:
+    """Images per second, for start seconds, of each way."""
+    ways = ["imgclf", *(["plain"] if row != "start" else []), *(["limit"] if row in (*TRAINING, "start") else [])]
+    found = {}
+    for way in ways:
+        command = [sys.executable, __file__, "--measure", way, row, made, *(["--short"] if short else [])]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as it is for users
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stderr[-3000:]}")
+        found[way] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def show(row: str, rounds: list[dict[str, float]]) -> None:
+    def median(way: str) -> str:
+        values = [r[way] for r in rounds if way in r]
+        return f"{statistics.median(values):,.{0 if min(values) >= 1000 else 1}f}" if values else ""
+
+    def ratio(way: str) -> str:
+        values = [r["imgclf"] / r[way] if row != "start" else r[way] / r["imgclf"] for r in rounds if way in r]
+        return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else ""
+
+    cells = [row, median("plain"), median("imgclf"), median("limit"), ratio("plain"), ratio("limit"), str(len(rounds))]
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """PNG files of blurred noise, 32 x 32, about as large as photographs of that size, in class folders."""
+    import numpy as np
+    from PIL import Image, ImageFilter
+
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        place = folder / ("valid" if number % 10 == 0 else "train") / str(number // 10 % 10)
+        place.mkdir(parents=True, exist_ok=True)
+        noise = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        noise.filter(ImageFilter.GaussianBlur(1)).save(place / f"{number}.png")
+
+
+def measure(way: str, row: str, made: str, short: bool) -> float:
+    """One measurement, in this process."""
+    if row == "start":
+        return start(way)
+    if row == "augmentation":
+        return augmentation(way, made)
+    settings, epochs, steps, workers = TRAINING["resnet18" if row == "evaluation" else row]
+    overrides = settings.format(made=made).split()
+    epochs, steps = (2, 2) if short else (epochs, steps)
+    if way == "imgclf" and row != "evaluation":
+        return product_training(overrides, epochs, steps)
+    import torch
+
+    import imgclf
+    from imgclf.build import built, built_trainer
+
+    config = imgclf.compose([*overrides, "logger=none"])
+    data, model = built(config, "data"), built(config, "model", optimizer=built(config, "optimizer"))
+    if way == "imgclf":
+        trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
+        seconds = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            trainer.validate(model, datamodule=data, verbose=False)
+            seconds.append(time.perf_counter() - begin)
+        return len(data.val_set) / min(seconds)
+    data.prepare_data()
+    data.setup("fit")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if way == "limit":
+        precision = built_trainer(config, logger=False, callbacks=[], default_root_dir=made).precision
+        is_16 = "bf16" in str(precision)
+        return limit(model, data, epochs, steps, device, is_16, is_16 and row != "mlp")
+    return plain(model, data, config, row, made, steps, workers, device)
+
+
+def product_training(overrides: list[str], epochs: int, steps: int | None) -> float:
+    """The speed that the run's own table has, of all epochs but the first."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [
+            f"trainer.max_epochs={epochs}",
+            "test=false",
+            "trainer.limit_val_batches=1",
+            f"hydra.run.dir={folder}/run",
+        ]
+        settings += [f"trainer.limit_train_batches={steps}"] if steps else []
+        subprocess.run([sys.executable, HERE / "train.py", *overrides, *settings], check=True, stdout=sys.stderr)
+        with Path(folder, "run", "metrics.csv").open(newline="") as table:
+            return statistics.mean(float(row["images_per_second"]) for row in list(csv.DictReader(table))[1:])
+
+
+def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
+    """The shortest hand-written training loop over float32 images in memory."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    count = len(data.train_set) if steps is None else steps * data.batch_size
+    images, labels = (part.to(device) for part in data.train_set[torch.arange(count)])
+    images, net = data.to_input(images), model.net.to(device).train()
+    if channels_last:
+        net.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    optimizer = model.make_optimizer(net.parameters())
+    for epoch in range(epochs):
+        if epoch == 1:  # the first, in which libraries set up, is not counted
+            begin = time.perf_counter()
+        for chosen in torch.split(torch.randperm(count, device=device), data.batch_size):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                loss = cross_entropy(net(images[chosen]), labels[chosen])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return count * (epochs - 1) / (time.perf_counter() - begin)
+
+
+def plain(model, data, config, row, made, steps, workers, device) -> float:
+    """One epoch of the chapters' loop for training or, for row evaluation, of their accuracy."""
+    import torch
+    from PIL import Image
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import datasets, transforms
+
+    class PerImage(Dataset):
+        def __init__(self):
+            images, self.labels = data.train_set[torch.arange(len(data.train_set))]
+            self.images = images[:, 0].numpy()
+            size = [] if data.resize == images.shape[-1] else [transforms.Resize(data.resize)]
+            self.transform = transforms.Compose([*size, transforms.ToTensor()])
+
+        def __len__(self):
+            return len(self.labels)
+
+        def __getitem__(self, index):
+            return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+    trains = row != "evaluation"
+    if row in ("resnet18", "evaluation"):
+        part = "train" if trains else "valid"
+        loader = DataLoader(datasets.ImageFolder(f"{made}/{part}", chapter(trains)), data.batch_size, shuffle=trains)
+    else:
+        loader = DataLoader(PerImage(), data.batch_size, shuffle=True, num_workers=workers)
+    net = model.net.to(device).train(trains)
+    momentum = {"momentum": config.optimizer.momentum, "weight_decay": config.optimizer.weight_decay}
+    optimizer, losses = torch.optim.SGD(net.parameters(), config.optimizer.lr, **momentum), nn.CrossEntropyLoss()
+    batches = islice(loader, steps + 2) if steps and trains else loader
+    count, total, correct, begin = 0, 0.0, 0.0, time.perf_counter()
+    with torch.set_grad_enabled(trains):
+        for number, (images, labels) in enumerate(batches):
+            if steps and trains and number == 2:  # a short stretch should not pay for the first steps
+                count, begin = 0, time.perf_counter()
+            images, labels = images.to(device), labels.to(device)
+            logits = net(images)
+            if trains:
+                optimizer.zero_grad()
+                loss = losses(logits, labels)
+                loss.backward()
+                optimizer.step()
+                total += float(loss)
+            correct += float((logits.argmax(dim=1) == labels).sum())
+            count += len(labels)
+    return count / (time.perf_counter() - begin)
+
+
+def chapter(augments: bool):
+    from torchvision import transforms as t
+
+    crop = [t.Resize(40), t.RandomResizedCrop(32, scale=(0.64, 1.0), ratio=(1.0, 1.0)), t.RandomHorizontalFlip()]
+    return t.Compose([*(crop if augments else []), t.ToTensor(), t.Normalize(MEAN, STD)])
+
+
+def augmentation(way: str, made: str) -> float:
+    """The chapter's augmentation and normalisation of images that are decoded, on one core."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    pictures = [Image.open(file).copy() for file in sorted(Path(made, "train").rglob("*.png"))[:2048]]
+    if way == "plain":
+        transform = chapter(True)
+        begin = time.perf_counter()
+        for picture in pictures:
+            transform(picture)
+        return len(pictures) / (time.perf_counter() - begin)
+    from imgclf.data.chapter import ChapterAugmentation
+    from imgclf.data.pixels import to_float
+
+    images = torch.from_numpy(np.stack([np.asarray(picture).transpose(2, 0, 1) for picture in pictures]))
+    transform, draws, rounds = ChapterAugmentation(), torch.Generator().manual_seed(0), 6
+    for number in range(rounds):
+        if number == 1:
+            begin = time.perf_counter()
+        for batch in images.split(128):
+            to_float(transform(batch, draws), MEAN, STD)
+    return len(images) * (rounds - 1) / (time.perf_counter() - begin)
+
+
+def start(way: str) -> float:
+    """Seconds from the start of scripts/train.py to its first training batch; limit: of the imports."""
+    begin = time.time()
+    if way == "limit":
+        subprocess.run([sys.executable, "-c", "import torch, torchvision, pytorch_lightning"], check=True)
+        return time.time() - begin
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [
+            "trainer.max_epochs=1",
+            "test=false",
+            f"hydra.run.dir={folder}/run",
+            "trainer.limit_train_batches=1",
+        ]
+        callback = "+callbacks.first._target_=benchmark.first_batch"
+        environment = os.environ | {"PYTHONPATH": str(HERE)}
+        command = [sys.executable, HERE / "train.py", *settings, callback]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return float(done.stdout.partition("first batch at ")[2].split()[0]) - begin
+
+
+def first_batch():
+    """A callback that tells when the first training batch comes."""
+    from pytorch_lightning.callbacks import LambdaCallback
+
+    return LambdaCallback(on_train_batch_start=lambda *arguments: print("first batch at", time.time(), flush=True))
+
 
 if __name__ == "__main__":
-    main(benchmark)
+    main()

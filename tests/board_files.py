@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 # The clock and the machine decide these, not the run.
-UNREPEATABLE = ("speed/", "memory/")
+UNREPEATABLE = ("images_per_second", "memory/")
 
 
 class Board:

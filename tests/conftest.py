@@ -1,35 +1,49 @@
-"""What several tests share."""
+"""What tests share: scripts run as a user runs them, most of them in the process of the tests, which has torch."""
 
+import atexit
+import contextlib
+import gc
+import hashlib
+import importlib
+import logging
 import os
 import re
+import runpy
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
-from starter import Started, Starter
+from hydra.core.singleton import Singleton
 
-# Test processes run side by side, one a core; two threads in each would wait for one another.
+# Test processes run side by side, one a core; two threads in each would wait for one another. Before torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+with warnings.catch_warnings():
+    import imgclf.cli  # noqa: F401 -- its resolvers are there before Hydra's state is first put back
+
+    FILTERS = list(warnings.filters)  # those of imgclf.cli among them; pytest forgets them after each test
 
 ROOT = Path(__file__).parents[1]
-
 # Rooms whose files start many runs come first, so that no core waits for one long file at the end.
-LONG_ROOMS = ("engines", "trust", "scripts", "sweep", "bad_input", "fuzz", "test_readme.py")
+LONG_ROOMS = ("engines", "trust", "run", "scripts", "bad_input")
+NOT_A_USERS = ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR", "IMGCLF_COMMAND")
 
 Door = Callable[..., subprocess.CompletedProcess[str]]
 Doors = Callable[[Path], Door]
-Start = Callable[..., Started]
+Refused = Callable[..., str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
-        room = item.path.relative_to(ROOT / "tests").parts[0]
-        return LONG_ROOMS.index(room) if room in LONG_ROOMS else len(LONG_ROOMS)
-
-    items.sort(key=rank)
+    rooms = [item.path.relative_to(ROOT / "tests").parts[0] for item in items]
+    ranks = [LONG_ROOMS.index(room) if room in LONG_ROOMS else len(LONG_ROOMS) for room in rooms]
+    items[:] = [items[place] for place in sorted(range(len(items)), key=ranks.__getitem__)]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -37,86 +51,115 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 
+@contextlib.contextmanager
+def _put_back() -> Iterator[None]:
+    """What a command changes in its process, and :func:`imgclf.job.isolated` leaves."""
+    argv, path, modules = sys.argv, list(sys.path), set(sys.modules)
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    loggers = [x for x in (logging.root, *logging.root.manager.loggerDict.values()) if isinstance(x, logging.Logger)]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    singletons = Singleton.get_state()
+    logging.root.handlers[:] = []  # pytest's, which a Python of its own has not
+    try:
+        yield
+    finally:
+        Singleton.set_state(singletons)
+        for logger, kept, level, propagate in before:
+            for handler in {*logger.handlers} - {*kept}:
+                handler.close()
+            logger.handlers[:], logger.level, logger.propagate = kept, level, propagate
+        for signum, handle in handlers.items():
+            signal.signal(signum, handle)
+        added = [folder for folder in sys.path if folder not in path]
+        sys.argv, sys.path[:] = argv, path
+        for name in set(sys.modules) - modules:  # of the user's own, which may have the same name in another test
+            if str(Path(getattr(sys.modules[name], "__file__", None) or "").parent) in added:
+                del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _printed_to(file: IO[str], number: int, name: str) -> Iterator[None]:
+    """Have a file get what this process and those that it starts print."""
+    before, ours = os.dup(number), getattr(sys, name)
+    ours.flush()
+    os.dup2(file.fileno(), number)
+    setattr(sys, name, open(number, "w", buffering=1, encoding="utf-8", closefd=False))  # noqa: SIM115
+    try:
+        yield
+    finally:
+        getattr(sys, name).flush()
+        setattr(sys, name, ours)
+        os.dup2(before, number)
+        os.close(before)
+
+
+def run_here(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script and its arguments in this process, as a Python of its own would."""
+    from imgclf.job import isolated  # loads torch
+
+    if not gc.get_freeze_count():
+        gc.freeze()  # each command ends with a collection, which would go through all of torch
+        atexit.register(gc.unfreeze)
+    code, files = 0, [tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(2)]  # noqa: SIM115
+    with _put_back(), isolated(), _printed_to(files[0], 1, "stdout"), _printed_to(files[1], 2, "stderr"):
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        sys.argv = list(command)  # which the program may change
+        named = [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
+        sys.path[:0] = [str(Path(command[0]).parent), *named]
+        importlib.invalidate_caches()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.filters[:] = FILTERS
+            for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", kind)  # as Python does
+            try:
+                runpy.run_path(command[0], run_name="__main__")
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except Exception:
+                traceback.print_exc()
+                code = 1
+        for w in warned:
+            print(warnings.formatwarning(w.message, w.category, w.filename, w.lineno), file=sys.stderr)
+    texts = []
+    for file in files:
+        with file:
+            file.seek(0)
+            texts.append(file.read())
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
+def run_anew(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run it in a Python of its own: for signals that kill, launchers, and what counts before torch is loaded."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="session")
-def root() -> Path:
-    """The checkout."""
-    return ROOT
-
-
-@pytest.fixture(scope="session", autouse=True)
-def counted() -> dict[str, str]:
-    """The variables by which Python programs that are started know that they count in the coverage.
-
-    Importing torch takes half as long again where it counts. So of the programs that import it anew only those of
-    tests marked ``counted`` do; scripts that the starter runs always do.
-    """
-    name = "COVERAGE_PROCESS_CONFIG"
-    return {name: os.environ.pop(name)} if name in os.environ else {}
-
-
-@pytest.fixture(autouse=True)
-def _counts_or_not(request: pytest.FixtureRequest, counted: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("counted"):
-        for name, value in counted.items():
-            monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="session")
-def starter(counted: dict[str, str]) -> Iterator[Starter]:
-    """Runs scripts without their having to import torch first."""
-    process = Starter(counted)
-    yield process
-    process.close()
-
-
-# Variables that a script reads, or that become of use as late as its imports.
-READ_LATER = {"PYTHONPATH", "IMGCLF_TRACEBACK"}
-
-
-def _environment() -> dict[str, str]:
-    # One thread: other processes of the test run would make two wait for each other, and numbers depend on it.
-    return {"OMP_NUM_THREADS": "1"} | {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("PYTHONDONTWRITEBYTECODE", "HYDRA_FULL_ERROR", "IMGCLF_COMMAND")
-    }
-
-
-def _read_at_start(env: dict[str, str]) -> bool:
-    """Whether Python, or one of the libraries when it is imported, would do something else for these variables."""
-    folders = env.get("PYTHONPATH", "").split(os.pathsep)
-    return not env.keys() <= READ_LATER or any((Path(folder) / "sitecustomize.py").exists() for folder in folders)
-
-
-@pytest.fixture(scope="session")
-def doors(request: pytest.FixtureRequest) -> Doors:
+def doors() -> Doors:
     """The door of any folder, for what several tests share: ``doors(folder)("train.py", "seed=1")``."""
 
     def door_of(folder: Path) -> Door:
-        def run(script: str, *arguments: str, expect: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
-            environment = _environment() | env
+        def run(
+            script: str, *arguments: str, expect: int | None = 0, fresh: bool = False, **env: str
+        ) -> subprocess.CompletedProcess[str]:
+            environment = {k: v for k, v in os.environ.items() if k not in NOT_A_USERS} | {"OMP_NUM_THREADS": "1"} | env
             command = [str(ROOT / "scripts" / script), *arguments]
-            # Launchers start processes that import the main module again, but for joblib when it has one job at a time.
-            launched = any(a.startswith("hydra/launcher=") and a != "hydra/launcher=basic" for a in arguments)
-            launched = launched and "hydra.launcher.n_jobs=1" not in arguments
-            if environment["OMP_NUM_THREADS"] == "1" and not launched and not _read_at_start(env):
-                with tempfile.TemporaryDirectory() as out:
-                    starter = request.getfixturevalue("starter")
-                    done = starter.run(command, folder, environment, Path(out), seconds=300)
-            else:
-                done = subprocess.run(
-                    [sys.executable, *command],
-                    cwd=folder,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    stdin=subprocess.DEVNULL,
-                    timeout=300,
-                )
+            done = (run_anew if fresh else run_here)(command, folder, environment)
             if expect is not None:
                 assert done.returncode == expect, done.stdout + done.stderr
             # Warnings of Python and Lightning's form of them: each is mended, or hidden with a reason.
-            assert not re.search(r"Warning:|deprecated", done.stderr), done.stderr
+            told = re.sub(r".*resource_tracker.*", "", done.stderr)  # joblib's, of workers that were killed
+            assert not re.search(r"Warning:|deprecated", told), done.stderr
             return done
 
         return run
@@ -126,16 +169,42 @@ def doors(request: pytest.FixtureRequest) -> Doors:
 
 @pytest.fixture
 def door(tmp_path: Path, doors: Doors) -> Door:
-    """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``."""
+    """Run a script as a user does, in an empty folder: ``door("train.py", "seed=1")``; ``fresh``: in a new Python."""
     return doors(tmp_path)
 
 
+def contents(folder: Path) -> dict[str, tuple[int, str]]:
+    """Mode and checksum of everything beneath a folder, but for locks, caches, and the folders of refused runs."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if not {".lock", ".decoded", "logs"} & set(path.relative_to(folder).parts):
+            text = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            found[path.relative_to(folder).as_posix()] = (path.lstat().st_mode, text)
+    return found
+
+
 @pytest.fixture
-def start(tmp_path: Path, starter: Starter) -> Start:
-    """Begin a training in an empty folder, to look at it or stop it: ``start("seed=1", PYTHONPATH="nets")``."""
+def refused(door: Door, tmp_path: Path) -> Refused:
+    """Run what cannot be done: ``refused("train.py model=x", "model=x", "lenet")``; gives what was said.
 
-    def begin(*arguments: str, **env: str) -> Started:
-        command = [str(ROOT / "scripts" / "train.py"), *arguments]
-        return starter.start(command, tmp_path, _environment() | env, tmp_path / "printed.txt")
+    It has to be told in one message with these words in it, before any epoch, and to leave all files as they were.
+    """
 
-    return begin
+    def run(command: str, *words: str, may_leave: tuple[str, ...] = (), **env: str) -> str:
+        before = contents(tmp_path)
+        told = door(*shlex.split(command), expect=2, **env).stderr
+        assert "Traceback" not in told, told
+        assert len(re.findall(r"^error: ", told, re.MULTILINE)) == 1, told
+        assert not re.search(r"^epoch \d", told, re.MULTILINE), told
+        for word in words:
+            assert word in told, told
+        assert {k: v for k, v in contents(tmp_path).items() if k in before or k not in may_leave} == before, told
+        return told
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT

@@ -11,6 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import Door
+from run_files import metrics
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=3", "logger=none")
@@ -34,6 +36,8 @@ def mine(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     uv.parent.mkdir()
     uv.write_text(f'#!/bin/sh\nshift; test "$1" = python && shift; exec {shlex.quote(sys.executable)} "$@"\n')
     uv.chmod(0o755)
+    environment = os.environ | {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{uv.parent}{os.pathsep}{environment['PATH']}"
     for language, body in FENCED.findall(section(root, "Make it yours")):
         if not language:
             pasted = body.replace("experiment=widths", shlex.join(["experiment=widths", *SHORT]))
@@ -41,7 +45,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
                 done = subprocess.run(
                     ["bash", "-ec", pasted],
                     cwd=copy,
-                    env=environment(copy) | {"PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}"},
+                    env=environment,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     timeout=600,
@@ -56,57 +60,29 @@ def mine(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     return copy
 
 
-def commands(root: Path, title: str) -> list[str]:
-    blocks = [body for language, body in FENCED.findall(section(root, title)) if not language]
-    return [line for body in blocks for line in body.splitlines()]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(folder / "src"), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-
-def typed(command: str, folder: Path, *more: str) -> str:
-    """Type a command of the README, with the interpreter of the tests in the place of ``uv run``."""
-    words = shlex.split(command.removeprefix("uv run "))
-    done = subprocess.run(
-        [sys.executable, *words, *more],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
+@pytest.mark.slow
 def test_a_network_a_data_set_a_schedule_and_a_sweep_of_ones_own(mine: Path) -> None:
     output = (mine / "pasted.txt").read_text(encoding="utf-8")
     assert "SmallConv, 1,346 parameters; Arrays;" in output
-    (metrics,) = mine.glob("logs/runs/small_conv_arrays/*/metrics.json")
-    assert json.loads(metrics.read_text())["test/acc"] > 0.9, "what is bright and what is dark can be learned"
+    (file,) = mine.glob("logs/runs/small_conv_arrays/*/metrics.json")
+    assert json.loads(file.read_text())["test/acc"] > 0.9, "what is bright and what is dark can be learned"
     assert "exponential.png" in output
     assert "6 of 6 jobs finished" in output
     assert "6 runs, 2 settings" in output
 
 
-def test_the_network_of_torchvision_learns(root: Path, tmp_path: Path) -> None:
-    (command,) = (line for line in commands(root, "Change anything from the command line") if "torchvision" in line)
-    folder = root / "scripts" / "train.py"
-    short = ("trainer.max_epochs=1", "test=false", "logger=none", f"hydra.run.dir={tmp_path / 'run'}")
-    typed(command.replace("scripts/train.py", str(folder)), tmp_path, *short)
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["train/acc"] > 0.3, "chance is 0.1"
+def test_the_network_of_torchvision_learns(root: Path, door: Door, tmp_path: Path) -> None:
+    text = section(root, "Change anything from the command line")
+    (command,) = (line for line in text.splitlines() if "torchvision" in line and line.startswith("uv run"))
+    short = ("trainer.max_epochs=1", "test=false", "logger=none", "hydra.run.dir=run")
+    door("train.py", *shlex.split(command)[3:], *short)
+    assert metrics(tmp_path / "run")["train/acc"] > 0.3, "chance is 0.1"
 
 
-def test_the_licence_is_there(root: Path) -> None:
+def test_the_licence_is_there_and_the_readme_can_be_read_at_one_sitting(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (file,) = project["license-files"]
     assert (root / file).read_text(encoding="utf-8").startswith(f"{project['license']} License")
-
-
-def test_the_readme_can_be_read_at_one_sitting(root: Path) -> None:
     assert len((root / "README.md").read_text(encoding="utf-8").splitlines()) < 250
 
 

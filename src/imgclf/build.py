@@ -1,34 +1,29 @@
 """Objects from the nodes of a configuration, and weights from checkpoints."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 
+from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError, explanation
 from imgclf.models.classifier import Classifier
 from imgclf.slurm import slurm_tasks
+from imgclf.tensorboard import KEPT_ELSEWHERE
 
 
-def built(config: DictConfig, key: str, **arguments: Any) -> Any:
-    """Instantiate one node; lists and dictionaries arrive as plain ones.
-
-    Args:
-        config: what holds the node.
-        key: its name.
-        arguments: handed to the constructor besides the node's own.
+def built(config: DictConfig, key: str, *args: Any, **kwargs: Any) -> Any:
+    """Instantiate the node ``config[key]``, with arguments besides its own; lists and dictionaries become plain ones.
 
     Raises:
         InputError: the node says not what to make, or the constructor refuses a value.
@@ -38,22 +33,20 @@ def built(config: DictConfig, key: str, **arguments: Any) -> Any:
         full = config._get_full_key(key)
         raise InputError(f"{full}={node} does not say what to make: give {full}._target_=CLASS, or leave it out")
     try:
-        return instantiate(node, **arguments, _convert_="all")
+        return instantiate(node, *args, **kwargs, _convert_="all")
     except InstantiationException as error:
         cause: BaseException = error
         while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
             cause = cause.__cause__
-        if explanation(cause) is not None:
-            raise cause from error
-        if isinstance(cause, ValueError | TypeError | ImportError | MisconfigurationException):
-            raise InputError(f"{key} ({node.get('_target_')}) cannot be built: {cause}") from error
-        raise
+        if explanation(cause) is None and isinstance(cause, ValueError | TypeError | ImportError):
+            cause = InputError(f"{key} ({node._target_}) cannot be built: {cause}")
+        raise cause from error
 
 
-def built_group(config: DictConfig, key: str) -> list[Any]:
+def built_group(config: DictConfig, key: str) -> dict[str, Any]:
     """The objects of a group of named entries, of which null switches one off."""
     node = config.get(key) or DictConfig({})
-    return [built(node, str(name)) for name, entry in node.items() if entry is not None]
+    return {str(name): built(node, str(name)) for name, entry in node.items() if entry is not None}
 
 
 def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback]]:
@@ -64,15 +57,12 @@ def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback
     """
     data: ImageData = built(config, "data")
     model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
-    try:  # once for nothing, so that a value that it refuses shows before data is read
-        built(config, "optimizer")([p for p in model.parameters() if p.requires_grad])
-    except InputError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise InputError(f"optimizer ({config.optimizer._target_}) cannot be built: {error}") from error
+    # Once for nothing, so that a value that it refuses shows before data is read.
+    built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)
     require_same_form(model, data)
-    _require_measured(config, model)
-    return data, model, [built(config, "schedule"), *built_group(config, "callbacks")]
+    callbacks = built_group(config, "callbacks")
+    _require_measured(config, model, callbacks)
+    return data, model, [built(config, "schedule"), *callbacks.values()]
 
 
 def require_same_form(model: LightningModule, data: ImageData) -> None:
@@ -80,121 +70,88 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
     if not isinstance(model, Classifier):
         return
     _, channels, size, _ = model.input_shape
-    for key, given, taken in (
-        ("in_channels", data.in_channels, channels),
-        ("resize", data.resize, size),
-        ("num_classes", data.num_classes, model.num_classes),
-    ):
-        if given != taken:
+    for key, taken in (("in_channels", channels), ("resize", size), ("num_classes", model.num_classes)):
+        if (given := getattr(data, key)) != taken:
             raise InputError(
                 f"data.{key}={given}, but the network was built for {taken}: give data.{key}={taken}, or a network "
                 "for these data"
             )
 
 
-def _require_measured(config: DictConfig, model: LightningModule) -> None:
-    """Refuse callbacks that watch what is not measured; they would find out after the first epoch."""
+def _require_measured(config: DictConfig, model: LightningModule, callbacks: dict[str, Callback]) -> None:
+    """Refuse a monitor that nothing logs, which would show after the first epoch; parts of others may log anything."""
     known = [f"{stage}/{name}" for stage in ("train", "val") for name in getattr(model, "metric_names", ())]
+    ours = all(type(part).__module__.startswith(("imgclf.", "pytorch_")) for part in (model, *callbacks.values()))
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
-    for name, node in (config.get("callbacks") or {}).items():
-        watched = node.get("monitor") if OmegaConf.is_dict(node) else None
-        if not known or str(watched).partition("/")[0] not in ("train", "val", "test"):
-            continue  # another callback may bring it
+    for name, callback in callbacks.items():
+        watched = str(getattr(callback, "monitor", ""))
         told = f"callbacks.{name}.monitor={watched}"
-        if watched not in known:
+        if ours and watched.startswith(("train/", "val/", "test/")) and watched not in known:
             raise InputError(f"{told} is not measured in training: choose one of {', '.join(known)}")
-        if watched.startswith("val/") and not validates and not node._target_.endswith(".BestAndLast"):
+        if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")
 
 
 def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
-    """The Trainer, told who has started the processes: Lightning would take each job of SLURM for several tasks.
-
-    Raises:
-        InputError: the constructor refuses a value.
-    """
-    if "plugins" not in config.trainer:
-        arguments["plugins"] = [_environment()]
+    """The Trainer of ``config``, which may have processes that were started from outside."""
+    if "plugins" not in config.trainer and "LOCAL_RANK" not in os.environ:
+        # Lightning would take each job of SLURM for several tasks, and put it back into the queue itself.
+        arguments["plugins"] = [SLURMEnvironment(auto_requeue=False) if slurm_tasks() > 1 else LightningEnvironment()]
     trainer: Trainer = built(config, "trainer", **arguments)
     if "LOCAL_RANK" in os.environ and trainer.world_size < int(os.environ.get("WORLD_SIZE", "1")):
         raise InputError(f"trainer.strategy={config.trainer.strategy}: each process would train alone; give ddp")
     return trainer
 
 
-def _environment() -> ClusterEnvironment:
-    if "LOCAL_RANK" in os.environ and TorchElasticEnvironment.detect():
-        return TorchElasticEnvironment()
-    if "LOCAL_RANK" not in os.environ and slurm_tasks() > 1:
-        return SLURMEnvironment(auto_requeue=False)
-    return LightningEnvironment()
-
-
-def built_loggers(config: DictConfig, resume_from: Path | None) -> list[Logger]:
-    """The loggers; a resumed run has TensorBoard forget what came after the checkpoint it continues from."""
-    loggers = []
-    for name, node in (config.get("logger") or {}).items():
-        if node is None:
+def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str, str]) -> list[Logger]:
+    """The loggers; those of a resumed run go on where the checkpoint was written, in the runs of these ``ids``."""
+    for node in (config.get("logger") or {}).values():
+        kind = node._target_.rpartition(".")[2] if OmegaConf.is_dict(node) else ""
+        if resume_from is None:
             continue
-        arguments = {}
-        if resume_from is not None and node._target_.endswith(".TensorBoardLogger"):
-            arguments["purge_step"] = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
-        loggers.append(built(config.logger, name, **arguments))
-    return loggers
-
-
-# What Lightning's checkpoints hold besides the weights.
-_TO_GO_ON = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
+        if kind == "TensorBoardLogger":
+            node.purge_step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
+        elif kind in ids:
+            node[KEPT_ELSEWHERE[kind]] = ids[kind]
+    return list(built_group(config, "logger").values())
 
 
 def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) -> None:
-    """Put a checkpoint's weights into a network; nothing in the file is executed.
-
-    Args:
-        to_go_on: whether it has to hold all that training needs besides.
+    """Put a checkpoint's weights into a network; with ``to_go_on`` it has to hold all that training needs besides.
 
     Raises:
         InputError: the file is damaged, holds more than plain values, is of another network, or of one that diverged.
     """
     checkpoint = read_checkpoint(file)
-    lacking = [key for key in (_TO_GO_ON if to_go_on else ()) if key not in checkpoint]
-    if lacking:
+    others = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
+    if to_go_on and (lacking := [key for key in others if key not in checkpoint]):
         raise InputError(f"{file} cannot be continued from, it lacks {', '.join(lacking)}: restore it or train again")
     try:
         model.load_state_dict(checkpoint["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error
-    broken = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
+    if broken := [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]:
         raise InputError(
-            f"{file} holds weights that are no numbers ({broken[0]}): its training has diverged; train again with a "
-            "lower optimizer.lr"
+            f"{file} holds weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr"
         )
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A checkpoint's tensors and plain values.
+    """A checkpoint's tensors and plain values; nothing in the file is executed.
 
     Raises:
-        InputError: the file is damaged, or holds more than that.
+        InputError: the file is not there, damaged, or holds more than that.
     """
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no {file}: train first, or choose another checkpoint") from error
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many kinds for damaged files
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"{file} cannot be read as a checkpoint ({first}): restore it or train again") from error
-    if not isinstance(checkpoint, dict):
-        raise InputError(f"{file} is no checkpoint of a run: restore it or train again")
-    return checkpoint
 
 
 def frozen(config: DictConfig) -> dict[str, Any]:
     """What a run folder keeps: references resolved but for ``${folder}``, so that it can be moved, as plain values."""
-    copy = config.copy()
-    OmegaConf.set_struct(copy, False)
-    copy.folder = r"\${folder}"
-    plain = OmegaConf.to_container(copy, resolve=True)
+    plain = OmegaConf.to_container(OmegaConf.merge({}, config, {"folder": r"\${folder}"}), resolve=True)
     assert isinstance(plain, dict)
     # What a run is asked to do, or is part of; not what it is.
     return {str(k): v for k, v in plain.items() if k not in ("folder", "resume", "rerun", "trust", "sweep")}

@@ -1,7 +1,7 @@
 """The command line: Hydra composes, a mistake is told in one line, and what does the work is imported last."""
 
 import contextlib
-import importlib.util
+import importlib
 import os
 import re
 import shlex
@@ -17,10 +17,11 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from imgclf import threads
 from imgclf.arguments import CONF, arguments
+from imgclf.data.folders import class_folders
 from imgclf.distributed import COMMAND
 from imgclf.errors import InputError, Interrupted, flush, tell
 from imgclf.hydra_errors import EXTRAS, explained
@@ -59,7 +60,7 @@ def predict(config: DictConfig) -> None:
 
 def report(config: DictConfig) -> None:
     """What scripts/report.py does."""
-    from imgclf.report.task import report
+    from imgclf.report.terminal import report
 
     _checked(report, config)
 
@@ -71,11 +72,11 @@ def figures(config: DictConfig) -> None:
     _checked(figures, config)
 
 
-def benchmark(config: DictConfig) -> None:
-    """What scripts/benchmark.py does."""
-    from imgclf.benchmark.main import benchmark
+def prepare_kaggle(config: DictConfig) -> None:
+    """What scripts/prepare_kaggle.py does."""
+    from imgclf.data.prepare_kaggle import prepare_kaggle
 
-    _checked(benchmark, config)
+    _checked(prepare_kaggle, config)
 
 
 def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
@@ -102,9 +103,7 @@ def main(task: Callable[[DictConfig], Any]) -> NoReturn:
     """
     os.environ[COMMAND] = shlex.join(sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
-    os.environ["PYTHONSAFEPATH"] = (
-        "1"  # no process that is started runs what lies in the working directory in our place
-    )
+    os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     signal.signal(signal.SIGTERM, _interrupt)
     threads.choose_spin()
     name, code = task.__name__, 0
@@ -122,20 +121,20 @@ def main(task: Callable[[DictConfig], Any]) -> NoReturn:
     sys.exit(code)
 
 
+def _interrupt(signum: int, frame: Any) -> NoReturn:
+    raise Interrupted(signum)
+
+
 def _require_launcher(given: Sequence[str]) -> None:
     """Hydra would look for a launcher's plugin only when the sweep has been checked and begun."""
     for name, extra in EXTRAS.items():
-        chosen = [argument for argument in given if argument.startswith(f"hydra/launcher={name}")]
-        try:
-            is_lacking = chosen and importlib.util.find_spec(f"hydra_plugins.hydra_{name}_launcher") is None
-        except ModuleNotFoundError:
-            is_lacking = True
-        if is_lacking:
-            raise InputError(f"{chosen[0]} is an extra: uv run --extra {extra} scripts/train.py ...")
-
-
-def _interrupt(signum: int, frame: Any) -> NoReturn:
-    raise Interrupted(signum)
+        if any(argument.startswith(f"hydra/launcher={name}") for argument in given):
+            try:
+                importlib.import_module(f"hydra_plugins.hydra_{name}_launcher")
+            except ImportError:
+                raise InputError(
+                    f"hydra/launcher={name} is an extra: uv run --extra {extra} scripts/train.py"
+                ) from None
 
 
 def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
@@ -157,12 +156,13 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(name, given, return_hydra_config=True)
         HydraConfig.instance().set_config(config)
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.runtime.output_dir = str(Path(config.hydra.run.dir).absolute())
+        folder = str(Path(config.hydra.run.dir).absolute())
+        with read_write(config.hydra):
+            config.hydra.runtime.output_dir = folder
         HydraConfig.instance().set_config(config)
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
-        plain = OmegaConf.create(values | frozen(own) | {"folder": config.hydra.runtime.output_dir})
+        plain = OmegaConf.create(values | frozen(own) | {"folder": folder})
         check(plain, script)
     except Exception as error:
         raise explained(error, name) from error
@@ -190,4 +190,7 @@ def _gpus_of_a_job(accelerator: str, devices: Any) -> int:
 
 
 OmegaConf.register_new_resolver("job_folder", _job_folder, replace=True)
+OmegaConf.register_new_resolver("class_folders", class_folders, replace=True)
+OmegaConf.register_new_resolver("count", len, replace=True)
+OmegaConf.register_new_resolver("smallest", min, replace=True)
 OmegaConf.register_new_resolver("gpus_of_a_job", _gpus_of_a_job, replace=True)

@@ -1,4 +1,4 @@
-"""The processes of a run: how many there are, starting them, which is the first, and the batch system above them.
+"""The processes of a run: how many there are, which is the first, starting and stopping them.
 
 Processes are fresh interpreters under torch's elastic launcher that read one resolved configuration. Lightning's own
 launcher would run the command line again, which under Hydra composes anew in each, and in a sweep starts the sweep.
@@ -6,17 +6,16 @@ launcher would run the command line again, which under Hydra composes anew in ea
 
 import contextlib
 import functools
-import importlib
 import json
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -57,58 +56,48 @@ def process_count(trainer: DictConfig) -> int:
     """How many processes on this machine a Trainer's configuration asks for: one for each of ``devices``.
 
     Raises:
-        InputError: several machines are asked for, but nothing has started this process on them; or devices that make
-            no sense or are not there.
+        InputError: there are no such devices; or machines are asked for on which nothing has started this process.
     """
+    import torch
+
     if trainer.get("num_nodes", 1) > 1 and not started_from_outside():
         raise InputError(
             f"trainer.num_nodes={trainer.num_nodes}: start the command on every machine with torchrun or SLURM"
         )
-    devices, is_gpu = trainer.get("devices", "auto"), trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
-    if OmegaConf.is_list(devices) or "," in str(devices):
-        count = len(devices if OmegaConf.is_list(devices) else str(devices).strip(",").split(","))
-    elif str(devices) in ("auto", "-1"):
-        count = max(1, _gpus()) if is_gpu else 1
-    elif str(devices).isdecimal() and int(devices) > 0:
-        count = int(devices)
+    devices = str(trainer.get("devices", "auto"))
+    gpus = torch.cuda.device_count() if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 0
+    if "," in devices or "[" in devices:
+        count = len(devices.strip("[],").split(","))
     else:
-        raise InputError(
-            f"trainer.devices={devices}: expected how many, from 1; or a list of their numbers, [0,2]; or -1 for all"
-        )
-    if count > 1 and not started_from_outside():  # a batch system may show each process its own GPU alone
-        there = _gpus() if is_gpu else 0
-        if there or (is_gpu and trainer.accelerator != "auto"):
-            if there < count:
-                raise InputError(f"trainer.devices={devices}: there are {there} GPU(s) here; choose at most {there}")
-        elif count > 8 * cores():
-            raise InputError(f"trainer.devices={devices}: there are {cores()} cores here; choose at most {8 * cores()}")
+        count = (gpus or 1) if devices in ("auto", "-1") else int(devices) if devices.isdecimal() else 0
+    most = gpus or 8 * cores()
+    if count < 1 or (count > most and not started_from_outside()):  # a batch system may show each its own GPU alone
+        here = f"there are {gpus} GPUs and {cores()} cores here"
+        raise InputError(f"trainer.devices={devices}: {here}; choose at most {most}, or which, as [0,2], or -1 for all")
     return count
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def run(function: Callable[[DictConfig], None], config: DictConfig, *, fresh: bool = False) -> None:
     """Call ``function(config)`` here, or in as many processes as ``config.trainer`` asks for.
 
     Args:
-        function: of a module of this package; what it gives back is lost, so it writes files or prints.
+        function: of a module; what it gives back is lost, so it writes files or prints.
         config: handed to each, resolved.
         fresh: one process, too, is to be another one.
 
     Raises:
-        InputError, Diverged, Interrupted: a process raised it.
-        Failed: a process ended in another way; it has printed its traceback.
+        InputError, Diverged, Interrupted, Failed: so a process has ended; for the last it has printed its traceback.
     """
-    count = process_count(config.trainer)
-    if started_from_outside():
-        _require_tasks(count * config.trainer.num_nodes)
-    elif count > 1 or fresh:
+    count, tasks = process_count(config.trainer), slurm_tasks()
+    if not started_from_outside() and (count > 1 or fresh):
         _launch(function, config, count)
         return
+    expected = tasks if "LOCAL_RANK" in os.environ else count * config.trainer.get("num_nodes", 1)
+    if tasks > 1 and (tasks != expected or "SLURM_NTASKS_PER_NODE" not in os.environ):
+        raise InputError(
+            f"SLURM has started {tasks} tasks, the trainer is for {expected}: ask for --ntasks-per-node=N and give "
+            "trainer=ddp trainer.devices=N trainer.num_nodes=<machines>, or ask SLURM for one task"
+        )
     function(config)
 
 
@@ -118,23 +107,19 @@ def _launch(function: Callable[[DictConfig], None], config: DictConfig, count: i
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    watched = (signal.SIGINT, signal.SIGTERM, *job_signals())
-    with tempfile.TemporaryDirectory(prefix="imgclf-") as folder, _kept(watched):
-        if "OMP_NUM_THREADS" not in os.environ:  # else each process would take all cores, and they would fight
-            os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // count))
+    with tempfile.TemporaryDirectory(prefix="imgclf-") as folder, interruptible():  # torch takes handlers for good
         file = Path(folder, "config.yaml")
         OmegaConf.save(config, file, resolve=True)
         settings = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=count,
-            run_id=uuid.uuid4().hex,
+            run_id=str(os.getpid()),
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="127.0.0.1",  # else the host's full name is looked up, which hangs on some laptops
             max_restarts=0,
-            monitor_interval=0.1,
-            signals_to_handle=",".join(s.name for s in watched),
+            signals_to_handle=",".join(s.name for s in _stop_signals()),
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
         name = f"{function.__module__}:{function.__name__}"
@@ -146,41 +131,30 @@ def _launch(function: Callable[[DictConfig], None], config: DictConfig, count: i
             raise _reason(failed) from None
 
 
-@contextlib.contextmanager
-def _kept(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Put back what a launch changes: environment, and handlers of signals, which it takes for good."""
-    handlers, environment = {s: signal.getsignal(s) for s in signals}, dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
-        if threading.current_thread() is threading.main_thread():
-            for signum, handler in handlers.items():
-                signal.signal(signum, handler)
-
-
 def _reason(failed: Any) -> BaseException:
-    """What a failed group of processes failed with: a mistake of the user before anything else, else the first."""
-    failures = sorted(failed.failures.items(), key=lambda item: item[1].timestamp)
-    for _, failure in failures:
+    """What a group of processes failed with: a mistake of the user before anything else, else the first."""
+    failures = sorted(failed.failures.values(), key=lambda failure: failure.timestamp)
+    for failure in failures:
         kind = failure.error_file_data.get("kind")
-        if kind in ("InputError", "Diverged"):
+        if kind is not None:
             return (Diverged if kind == "Diverged" else InputError)(failure.message)
-    for _, failure in failures:
-        if failure.exitcode - 128 in (signal.SIGINT, signal.SIGTERM, *job_signals()):
+    for failure in failures:
+        if failure.exitcode - 128 in _stop_signals():
             return Interrupted(failure.exitcode - 128)
-    rank, first = failures[0]
+    rank, first = failed.get_first_failure()
     ended = f"was ended by {first.signal_name()}" if first.exitcode < 0 else f"ended with exit code {first.exitcode}"
     return Failed(f"process {rank} {ended}")
 
 
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    return (signal.SIGINT, signal.SIGTERM, *job_signals())
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise :class:`Interrupted` wherever SIGINT, SIGTERM or a batch system's signal arrives meanwhile.
+    """Raise :class:`Interrupted` wherever a signal to stop arrives meanwhile, unless it comes right after another.
 
-    A second signal right after the first, while what was interrupted is still leaving, is left out. Does nothing in a
-    thread other than the main one, where Python takes no signals.
+    Does nothing in a thread other than the main one, where Python takes no signals.
     """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -192,7 +166,7 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM, *job_signals())}
+    previous = {s: signal.signal(s, interrupt) for s in _stop_signals()}
     try:
         yield
     finally:
@@ -212,30 +186,21 @@ def leave_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _require_tasks(processes: int) -> None:
-    """Refuse a number of SLURM's tasks that would wait for more, or train the same run side by side."""
-    started = slurm_tasks()
-    if started > 1 and (started != processes or "SLURM_NTASKS_PER_NODE" not in os.environ):
-        raise InputError(
-            f"SLURM has started {started} tasks, the trainer is for {processes}: ask for --ntasks-per-node=N and give "
-            "trainer=ddp trainer.devices=N trainer.num_nodes=<machines>, or ask SLURM for one task"
-        )
-
-
 def _main(name: str, file: str, parent: str) -> int:
     """One process of a run. Its error goes to the launching process, which tells it once for all."""
     leave_with(int(parent))
-    module, function = name.split(":")
+    # Before torch is loaded: else each process would take all cores, and they would fight.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ["LOCAL_WORLD_SIZE"]))))
     try:
         with interruptible():
-            getattr(importlib.import_module(module), function)(OmegaConf.load(file))
+            pkgutil.resolve_name(name)(OmegaConf.load(file))
     except Interrupted as stop:
         return 128 + stop.signum
     except Exception as error:
         text = explanation(error)
-        kind = "" if text is None else "Diverged" if isinstance(error, Diverged) else "InputError"
+        kind = None if text is None else type(error).__name__
         about = {"message": text or repr(error), "timestamp": int(time.time()), "kind": kind}
-        with contextlib.suppress(OSError, KeyError):  # a full disk, say, which may be the error itself
+        with contextlib.suppress(OSError):  # a full disk, say, which may be the error itself
             Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(about), encoding="utf-8")
         if text is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
             traceback.print_exception(error)

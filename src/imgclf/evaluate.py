@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf import distributed
@@ -19,8 +20,7 @@ from imgclf.trust import run_config
 def evaluate(config: DictConfig) -> None:
     """Test the checkpoint ``config.checkpoint`` of the run folder ``config.run``, and print its figures.
 
-    Args:
-        config: composed and checked; data and trainer are the run's own unless the command line changed them.
+    Data and trainer are the run's own unless the command line changed them.
     """
     weights_file(config)  # refused before any process is started
     distributed.run(evaluate_process, config)
@@ -30,20 +30,15 @@ def evaluate_process(config: DictConfig) -> None:
     """One process of an evaluation, on its share of the images; the first prints the figures of all."""
     speak(None)
     model = trained_model(config)
-    data = data_for(model, config)
     trainer = bare_trainer(config)
-    trainer.test(model, datamodule=data, verbose=False)
+    trainer.test(model, datamodule=data_for(model, config), verbose=False)
     if is_first():
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         say(evaluation_table(metrics, str(weights_file(config))))
 
 
 def weights_file(config: DictConfig) -> Path:
-    """The checkpoint that ``config.run`` and ``config.checkpoint`` (best or last) name.
-
-    Raises:
-        InputError: it is not there, or ``config.run`` is no run folder.
-    """
+    """The checkpoint that ``config.run`` and ``config.checkpoint`` (best or last) name, if it is there."""
     folder = RunFolder.existing(config.run)
     file = folder.best if config.checkpoint == "best" else folder.last
     if not file.exists():
@@ -59,33 +54,32 @@ def trained_model(config: DictConfig) -> LightningModule:
     try:
         model: LightningModule = built(run, "model")
     except InputError as error:
-        raise InputError(
-            f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"
-        ) from error
+        told = f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"
+        raise InputError(told) from error
     load_weights(model, weights_file(config))
     return model
 
 
 def data_for(model: LightningModule, config: DictConfig) -> ImageData:
     """The images of ``config.data``, the run's own or others, which must be of the form that the network takes."""
+    trained = run_config(RunFolder.existing(config.run), config.trust).data
+    OmegaConf.set_struct(config, False)
+    names = trained.get("class_names") or getattr(get_class(trained["_target_"]), "class_names", None)
+    if names and "class_names" in config.data:
+        # Other folders are matched with the run's classes by name, and prepared as it has prepared its own.
+        kept = ("num_classes", "in_channels", "stored_size", "fit", "resize", "mean", "std")
+        config.data.update({key: trained[key] for key in kept if key in trained and key in config.data})
+        config.data.class_names = list(names)
     data: ImageData = built(config, "data")
     require_same_form(model, data)
-    trained = RunFolder.existing(config.run).read_config()["data"]
-    for key in ("mean", "std") if is_first() else ():
-        if list(trained.get(key) or ()) != list(config.data.get(key) or ()):
-            log.warning(
-                f"data.{key}={config.data.get(key)}, but the network was trained with {trained.get(key)}: expect "
-                f"worse figures, or give data.{key}={trained.get(key)}"
-            )
+    for key in ("mean", "std"):
+        then, now = list(trained.get(key) or ()), list(config.data.get(key) or ())
+        if then != now and is_first():
+            log.warning(f"data.{key}={now}, but the network was trained with {then}: expect worse figures")
     return data
 
 
 def bare_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
     """A Trainer that writes nothing."""
-    return built_trainer(
-        config,
-        callbacks=[*built_group(config, "callbacks"), *callbacks],
-        logger=False,
-        default_root_dir=str(config.run),
-        enable_checkpointing=False,
-    )
+    own = {"logger": False, "default_root_dir": str(config.run), "enable_checkpointing": False}
+    return built_trainer(config, callbacks=[*built_group(config, "callbacks").values(), *callbacks], **own)

@@ -23,25 +23,12 @@ def explained(error: BaseException, config_name: str) -> BaseException:
         error = error.__cause__
     first = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        if choice == "run":  # what a run folder keeps
-            return InputError("run: must be given; add run=FOLDER")
-        if not group:
-            return InputError(f"there is no configuration {choice}")
-        if choice in EXTRAS:
-            return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
-        options = [str(option) for option in error.options or ()]
-        near = nearest(choice, options)
-        hint = f"Did you mean {group}={near}?" if near else f"There are {', '.join(options)}"
-        return InputError(f"{group}={choice}: there is no such choice. {hint}")
+        return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
         key = found[1].lstrip("+~")
         near = nearest(key, _keys(config_name, key))
-        return InputError(
-            f"{key}: there is no such key. "
-            + (f"Did you mean {near}?" if near else "--cfg job lists all")
-            + (f" (to add a new one: +{key}=VALUE)" if "." in key else "")
-        )
+        remedy = f"Did you mean {near}?" if near else "--cfg job lists all"
+        return InputError(f"{key}: there is no such key. {remedy}; to add a new one: +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
         return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
     lines = [line for line in first.splitlines() if line.strip() and not line.startswith(("Error parsing", "See http"))]
@@ -51,10 +38,21 @@ def explained(error: BaseException, config_name: str) -> BaseException:
         return InputError(f"{error.full_key}: {lines[0]}")
     if isinstance(error, HydraException) or type(error) is ValueError:  # what Hydra says of combinations of its flags
         cause = str(error.__cause__ or "").partition("\n")[0]
-        return InputError("\n".join([*lines, *([cause] if cause and cause not in first else [])]))
+        return InputError("\n".join([*lines, *([cause] if cause not in first else [])]))
     if isinstance(error, OSError) and error.filename:
         return InputError(f"{error.filename}: {error.strerror}; choose another one")
     return error
+
+
+def _no_choice(file: str, options: list[str]) -> InputError:
+    group, _, choice = file.rpartition("/")
+    if choice == "run":  # what a run folder keeps
+        return InputError("run: must be given; add run=FOLDER")
+    if choice in EXTRAS:
+        return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
+    near = nearest(choice, options)
+    hint = f"Did you mean {group}={near}?" if near else f"There are {', '.join(options)}"
+    return InputError(f"{group}={choice}: there is no such choice. {hint}")
 
 
 def _keys(config_name: str, without: str) -> list[str]:
@@ -68,7 +66,5 @@ def _keys(config_name: str, without: str) -> list[str]:
 
 
 def _paths(node: Any, path: str) -> list[str]:
-    if not isinstance(node, dict):
-        return []
     keys = [(f"{path}.{key}" if path else str(key), value) for key, value in node.items()]
-    return [found for key, value in keys for found in (key, *_paths(value, key))]
+    return [found for key, value in keys for found in (key, *(_paths(value, key) if isinstance(value, dict) else ()))]

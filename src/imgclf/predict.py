@@ -1,81 +1,170 @@
-"""Classifying unlabelled images with a finished run: those of its data, or any picture files."""
+"""Classifying unlabelled images with a finished run: those of its data, or anybody's picture files."""
 
+import csv
+import math
 import os
-import time
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
 
 from imgclf import distributed
 from imgclf.callbacks.predictions import KeepPredictions
-from imgclf.data.kaggle_cifar10 import KaggleCIFAR10
-from imgclf.distributed import is_first
-from imgclf.errors import InputError, say
+from imgclf.data.decode import DAMAGE, why
+from imgclf.data.folders import list_pictures
+from imgclf.data.kaggle import KaggleCIFAR10, submission
+from imgclf.data.module import ImageData
+from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import bare_trainer, data_for, trained_model, weights_file
-from imgclf.images.picture_files import list_pictures
-from imgclf.images.submission import rows_of, submission
-from imgclf.log import speak
-from imgclf.predict_pictures import predict_pictures
+from imgclf.log import log, speak
+from imgclf.pictures.grid import captioned
+from imgclf.pictures.lettering import FAINT, INK
 from imgclf.run_folder import RunFolder, write_whole, written_aside
 
 
 def predict(config: DictConfig) -> None:
     """Write ``submission.csv``, and on request ``probabilities.npy``, into the run folder ``config.run``.
 
-    Where ``config.images`` names picture files, those are classified instead.
-
-    Args:
-        config: composed and checked; data and trainer are the run's own unless the command line changed them.
+    Where ``config.images`` names picture files, those are classified instead: a table, a contact sheet, a CSV file.
     """
     weights_file(config)  # refused before any process is started
     if config.images is None:
         distributed.run(predict_process, config)
-    elif is_first():
-        list_pictures(Path(str(config.images)))
-        # One process is enough for pictures of which each is decoded on its own.
-        config.trainer.strategy, config.trainer.num_nodes = "auto", 1
-        config.trainer.devices = list(config.trainer.devices)[:1] if _is_list(config.trainer.devices) else 1
+    elif distributed.is_first():  # one process is enough for pictures of which each is decoded on its own
+        devices = config.trainer.devices
+        devices = devices[:1] if OmegaConf.is_list(devices) else 1
+        config.trainer.update({"strategy": "auto", "num_nodes": 1, "devices": devices})
         os.environ.pop("LOCAL_RANK", None)
-        predict_pictures(config)
-
-
-def _is_list(devices: object) -> bool:
-    return not isinstance(devices, int | str)
+        predict_process(config)
 
 
 def predict_process(config: DictConfig) -> None:
-    """One process of a prediction, on its stretch of the images; the first writes the answer of all."""
+    """One process of a prediction, on its stretch of the images; the first writes the answer of all.
+
+    Raises:
+        InputError: there are no images to classify, or none that can be read.
+        Failed: some files could not be read, which are named; the others are classified.
+    """
     speak(None)
-    begin = time.perf_counter()
     model = trained_model(config)
     model.average_flips = config.average_flips
-    data = data_for(model, config)
-    if not isinstance(data, KaggleCIFAR10):
+    data, folder = data_for(model, config), RunFolder(config.run)
+    pictures = None if config.images is None else PictureBatches(str(config.images), data, config.sheet)
+    if pictures is None and not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
     keep = KeepPredictions(data.num_classes)
     trainer = bare_trainer(config, keep)
-    trainer.predict(model, datamodule=data, return_predictions=False)
-    parts = [keep.probabilities[: keep.done]]
+    own = data if pictures is None else None
+    trainer.predict(model, dataloaders=pictures, datamodule=own, return_predictions=False)
+    parts = [keep.probabilities[: keep.done]] * trainer.world_size
     if trainer.world_size > 1:
-        gathered: list[NDArray[np.float32]] | None = [parts[0]] * trainer.world_size if is_first() else None
-        torch.distributed.gather_object(parts[0], gathered)
-        parts = gathered or []
-    if is_first():
-        probabilities = np.concatenate(parts)
-        folder = RunFolder(config.run)
-        _write(folder, data, probabilities, config.probabilities)
-        seconds = time.perf_counter() - begin
-        say(f"\n{len(probabilities):,} images classified in {seconds:.1f} s: {folder.path / 'submission.csv'}")
+        torch.distributed.all_gather_object(parts, parts[0])
+    if pictures is not None:
+        pictures.answer(folder, parts[0], config.rows)
+    elif distributed.is_first():
+        _submit(folder, data, np.concatenate(parts), config.probabilities)
 
 
-def _write(folder: RunFolder, data: KaggleCIFAR10, probabilities: NDArray[np.float32], keep: bool) -> None:
-    ids = data.ids_to_submit()
-    # By file name: the images lie in the order of their numbers, the list in one of its own.
-    in_order = probabilities[rows_of(ids, data.predicted_ids())]
+def _submit(folder: RunFolder, data: ImageData, probabilities: NDArray[np.float32], keep: bool) -> None:
+    assert isinstance(data, KaggleCIFAR10)
+    file = folder.path / "submission.csv"
     if keep:
-        with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as file:
-            np.save(file, in_order)
-    write_whole(folder.path / "submission.csv", submission(ids, in_order.argmax(axis=1), data.class_names))
+        with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
+            np.save(out, probabilities)
+    write_whole(file, submission(data.lists()[1], probabilities.argmax(axis=1).tolist(), data.class_names))
+    say(f"\n{len(probabilities):,} images classified: {file}")
+
+
+class PictureBatches:
+    """Picture files as batches for a network, decoded ahead by threads, a few at a time; and the answer for them.
+
+    Args:
+        source: what ``images=`` names.
+        data: says how files are decoded, and how pixels become inputs.
+        shown: how many pictures to keep for the contact sheet.
+    """
+
+    def __init__(self, source: str, data: ImageData, shown: int) -> None:
+        self.source, self.data, self.shown, self.files = source, data, shown, list_pictures(source)
+        self.image_count = len(self.files)
+        self.read: list[Path] = []
+        self.thumbnails: list[NDArray[np.uint8]] = []
+        self.unreadable: list[str] = []
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.files) / self.data.eval_batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs float32 (n, in_channels, resize, resize), and zeros in the place of labels."""
+        batch: list[Tensor] = []
+        for pixels in self._decoded():
+            batch.append(torch.from_numpy(pixels))
+            if len(batch) == self.data.eval_batch_size or len(self.read) + len(self.unreadable) == len(self.files):
+                yield self.data.to_input(torch.stack(batch)), torch.zeros(len(batch), dtype=torch.int64)
+                batch = []
+        if batch:  # the last file was damaged
+            yield self.data.to_input(torch.stack(batch)), torch.zeros(len(batch), dtype=torch.int64)
+
+    def _decoded(self) -> Iterator[NDArray[np.uint8]]:
+        """Pixels uint8 (c, s, s) of the readable files, in their order; photos are large, so few are open at once."""
+        ahead = min(distributed.cores(), 8)
+        waiting: deque[tuple[Path, Future[NDArray[np.uint8]]]] = deque()
+        with ThreadPoolExecutor(ahead) as pool:
+            for file in (*self.files, None):
+                if file is not None:
+                    waiting.append((file, pool.submit(self.data.decode, file)))
+                while waiting and (file is None or len(waiting) > ahead):
+                    done, future = waiting.popleft()
+                    try:
+                        pixels = future.result()
+                    except DAMAGE as error:
+                        self.unreadable.append(f"{done}: {why(error)}")
+                        continue
+                    self.read.append(done)
+                    if len(self.thumbnails) < self.shown:
+                        picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+                        self.thumbnails.append(np.asarray(picture.convert("RGB").resize((160, 160))))
+                    yield pixels
+
+    def answer(self, folder: RunFolder, probabilities: NDArray[np.float32], rows: int) -> None:
+        """Print a table of the first ``rows`` files; write all of them, and the contact sheet, to ``predicted/``."""
+        for problem in self.unreadable:
+            log.error(f"not classified: {problem}")
+        if not self.read:
+            raise InputError(f"images={self.source}: none of the {len(self.files)} files could be read")
+        root = Path(os.path.commonpath([file.parent for file in self.files]))
+        count, classes, answers = len(self.read), self.data.class_names, []
+        for file, row in zip(self.read, probabilities, strict=True):
+            name = os.fsencode(file.relative_to(root)).decode("utf-8", "replace")  # it need not be a text
+            second, first = row.argsort()[-2:]
+            answers.append((name, classes[first], row[first], f"{classes[second]} {row[second]:.3f}"))
+        width, decode = max(map(len, classes)), self.data.decode
+        form = f"{decode.size} x {decode.size}, {'grey' if decode.channels == 1 else 'RGB'}"
+        lines = [f"\n{count} pictures, each as in training: {decode.fit}, {form}\n"]
+        lines += [f"{'file':34}  {'class':{width}}  probability  next"]  # 80 columns
+        lines += [f"{name[-34:]:34}  {guess:{width}}  {p:11.3f}  {other}" for name, guess, p, other in answers[:rows]]
+        say("\n".join(lines + [f"… and {count - rows:,} more"] * (count > rows)))
+
+        stem = str(folder.path / "predicted" / (re.sub(r"[^\w.-]+", "_", self.source).strip("_.")[-80:] or "pictures"))
+        with written_aside(Path(f"{stem}.csv")) as aside, aside.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(["file", "class", "probability", *classes])
+            for (name, guess, share, _), row in zip(answers, probabilities, strict=True):
+                writer.writerow([name, guess, *(f"{p:.6f}" for p in (share, *row))])
+        shown = answers[: len(self.thumbnails)]
+        captions = [((Path(name).name, FAINT), (f"{guess} {share:.2f}", INK)) for name, guess, share, _ in shown]
+        title = f"{len(shown)} of {count} pictures, as the network is shown them: class and probability"
+        sheet = Image.fromarray(captioned(np.stack(self.thumbnails), captions, columns=6, title=title))
+        with written_aside(Path(f"{stem}.png")) as aside:
+            sheet.save(aside, format="PNG")
+        say(f"\nall {count}:     {stem}.csv\ncontact sheet: {stem}.png")
+        if self.unreadable:
+            raise Failed(f"{len(self.unreadable)} of {len(self.files)} files were not classified")

@@ -7,13 +7,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from imgclf.data.module import ImageData
@@ -111,10 +111,7 @@ class Record(Callback):
     """
 
     def __init__(self, folder: RunFolder, data: ImageData, before: dict[str, Any], *, resuming: bool) -> None:
-        self.folder = folder
-        self.data = data
-        self.before = before
-        self.resuming = resuming
+        self.folder, self.data, self.before, self.resuming = folder, data, before, resuming
         self.data.fingerprints = {} if is_first() else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -132,26 +129,26 @@ class Record(Callback):
             "data": dict(self.data.fingerprints or {}),
         }
         if self.resuming:
-            self._refuse_other_images(found["data"])
-            found["data"] = (self.before.get("data") or {}) | found["data"]
-        warn_of_differences(
-            self.before, self.folder.read_run() | found, when="before" if self.resuming else "the first time"
-        )
+            then = self.before.get("data") or {}
+            for part, there in found["data"].items():
+                if any(key in then.get(part, {}) and then[part][key] != there[key] for key in ("images", "digest")):
+                    raise InputError(
+                        f"resume={self.folder.path} continues the run on the images that it began with, but the {part} "
+                        f"images have changed since: {then[part]} then, {there} now. Put the old ones back, or begin "
+                        "anew"
+                    )
+            found["data"] = then | found["data"]
+        when = "before" if self.resuming else "the first time"
+        warn_of_differences(self.before, self.folder.read_run() | found, when=when)
         self.folder.write_run(**found)
+        config = self.folder.read_config()
+        if "mean" in config["data"] and config["data"]["mean"] is None:  # measured, and from now on a part of the run
+            config["data"] |= {"mean": list(self.data.mean or ()), "std": list(self.data.std or ())}
+            self.folder.write_config(yaml.safe_dump(config, sort_keys=False))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_first():
             self.folder.write_run(data=(self.folder.read_run().get("data") or {}) | (self.data.fingerprints or {}))
-
-    def _refuse_other_images(self, found: dict[str, Any]) -> None:
-        earlier = self.before.get("data") or {}
-        for part, now_there in found.items():
-            then = earlier.get(part)
-            if isinstance(then, dict) and any(k in then and then[k] != now_there[k] for k in ("images", "digest")):
-                raise InputError(
-                    f"resume={self.folder.path} continues the run on the images that it began with, but the {part} "
-                    f"images have changed since: {then} then, {now_there} now. Put the old ones back, or begin anew"
-                )
 
 
 def flat(node: Any, path: str = "") -> dict[str, Any]:
@@ -181,7 +178,8 @@ def warn_of_differences(before: dict[str, Any], after: dict[str, Any], *, when: 
 
 def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
     """Whether the numbers of two finished runs are the same, and a text that says so or in what the runs differ."""
-    differing = list(_differing(first, again))
+    one, other = _numbers(first), _numbers(again)
+    differing = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     if not differing:
         return True, f"the same numbers as {first.path}: every epoch and every final metric, to the last digit"
     reasons = differences_that_matter(first.read_run(), again.read_run())
@@ -189,25 +187,14 @@ def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
         reasons.append("the first run was resumed, perhaps with other settings than it had begun with")
     if again.read_run().get("device") == "cuda" and not again.read_run().get("deterministic"):
         reasons.append("a GPU may add in another order each time: trainer.deterministic=true forbids it")
-    why = "".join(f"\n  {line}" for line in reasons)
-    why = f"what may be the reason:{why}" if why else "nothing that is recorded explains it"
+    why = "\n  ".join(["what may be the reason:", *reasons]) if reasons else "nothing that is recorded explains it"
     more = f" and {len(differing) - 6} more" if len(differing) > 6 else ""
-    return False, (
-        f"other numbers than {first.path}: {', '.join(differing[:6])}{more}\n{why}\n"
-        f"to see them: uv run scripts/report.py {shlex.quote(f'diff=[{first.path},{again.path}]')}"
-    )
+    see = f"uv run scripts/report.py {shlex.quote(f'diff=[{first.path},{again.path}]')}"
+    return False, f"other numbers than {first.path}: {', '.join(differing[:6])}{more}\n{why}\nto see them: {see}"
 
 
-def _differing(first: RunFolder, again: RunFolder) -> Iterator[str]:
-    """Names of what is not the same, but for what the clock says."""
-    clock = ("seconds", "images_per_second")
-    one, other = first.read_metrics() or {}, again.read_metrics() or {}
-    yield from (name for name in {**one, **other} if name not in clock and one.get(name) != other.get(name))
-    rows, rows_again = first.read_table(), again.read_table()
-    if [row["epoch"] for row in rows] != [row["epoch"] for row in rows_again]:
-        yield "the epochs of metrics.csv"
-        return
-    for name in dict.fromkeys(key for row in (*rows, *rows_again) for key in row):
-        pairs = zip(rows, rows_again, strict=True)
-        if name not in clock and any(a.get(name) != b.get(name) for a, b in pairs):
-            yield f"metrics.csv's column {name}"
+def _numbers(run: RunFolder) -> dict[str, Any]:
+    """All figures of metrics.json and metrics.csv, but for what the clock says."""
+    rows = {f"{name} of epoch {row['epoch']}": value for row in run.read_table() for name, value in row.items()}
+    found = (run.read_metrics() or {}) | rows
+    return {name: value for name, value in found.items() if not name.startswith(("seconds", "images_per_second"))}

@@ -14,36 +14,36 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
     """Keys of a configuration that are not as the folder keeps them, with both values; where and how long to train,
     and what may be downloaded, do not count."""
     then, now_given = flat(folder.read_config()), flat(frozen(config))
-    ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes")
     keys = [k for k in {**then, **now_given} if (k in then, then.get(k)) != (k in now_given, now_given.get(k))]
+    measured = [k for k in ("data.mean", "data.std") if now_given.get(k, "") is None]  # by the run itself
+    ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured)
     keys = [k for k in keys if k not in ignored and k.rpartition(".")[2] not in ("download", "weights")]
     return [f"{key} was {then.get(key, 'not there')}, is {now_given.get(key, 'gone')}" for key in keys]
 
 
 def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
-    metrics = folder.read_metrics()
-    stored = folder.read_config()
+    """Refuse what would lose or mix something; nothing has been changed by then.
+
+    Raises:
+        InputError: the run is finished, was begun with other settings, or its files do not suffice.
+    """
+    metrics, stored = folder.read_metrics(), folder.read_config()["trainer"]
     if metrics is not None and folder.read_run().get("outcome") != "diverged":
-        # Fewer epochs than it was to have: early stopping or another limit has ended it.
         most, others = config.trainer.get("max_epochs"), ("max_steps", "max_time")
-        is_same = all(config.trainer.get(key) == stored["trainer"].get(key) for key in others)
-        most_then, has_all = stored["trainer"].get("max_epochs"), metrics.get("epochs", 0) >= (most or -1) >= 0
-        if is_same and (most == most_then or has_all):
+        # Fewer epochs than it was to have: early stopping or another limit has ended it.
+        has_all = most == stored.get("max_epochs") or metrics.get("epochs", 0) >= (most or -1) >= 0
+        if has_all and all(config.trainer.get(key) == stored.get(key) for key in others):
             raise InputError(
                 f"{folder.path} is finished after {metrics['epochs']} epochs, nothing is left to resume; "
                 "to train it further add trainer.max_epochs=MORE"
             )
     changed = [line for line in changed_keys(folder, config) if line.split(".")[0].split()[0] in _DECIDES_NUMBERS]
     if changed:
-        raise InputError(
-            f"resume={folder.path} continues the run as it was configured, but {changed[0]}: leave that out, or start "
-            "a new run"
-        )
-    folder.read_overrides()  # what is damaged is told while nothing has been changed
+        raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
+    folder.read_overrides()
     if folder.last.is_file():
         read_checkpoint(folder.last)
-    if folder.read_table() and folder.best.exists() and not folder.last.exists():
+    elif folder.read_table() and folder.best.exists() and not folder.last.exists():
         raise InputError(
-            f"there is no {folder.last} to continue from, though the run has got to a best epoch: restore it, or start "
-            "a new run"
+            f"there is no {folder.last} to continue from, though there is a best: restore it, or start anew"
         )

@@ -31,8 +31,6 @@ from filelock import FileLock, Timeout
 
 from imgclf.errors import InputError
 
-_PATIENCE_SECONDS = 2.0  # for a process that is about to end
-
 
 class RunFolder:
     """Paths and files of one run.
@@ -64,14 +62,15 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.path.is_dir():
-            raise InputError(f"there is no folder {folder.path}: give the run folder that training named at its end")
-        if (folder.path / "sweep.json").exists() and not folder.config_file.exists():
-            raise InputError(f"{folder.path} is the folder of a sweep: give that of one of its jobs")
+            raise InputError(f"there is no folder {path}: give the run folder that training named at its end")
         if not folder.config_file.is_file():
-            raise InputError(
-                f"{folder.path} is no run folder: it lacks {folder.config_file.relative_to(folder.path)}. "
-                "Give the folder that training named at its end, such as logs/runs/NAME/DATE_TIME"
+            is_sweep = (folder.path / "sweep.json").exists()
+            what = (
+                "is the folder of a sweep: give that of one of its jobs"
+                if is_sweep
+                else ("is no run folder, it lacks .hydra/config.yaml: give the one that training named at its end")
             )
+            raise InputError(f"{path} {what}")
         return folder
 
     @property
@@ -80,11 +79,11 @@ class RunFolder:
         return any(file.exists() for file in (self.table_file, self.metrics_file, self.last, self.best))
 
     @contextlib.contextmanager
-    def lock(self, seconds: float = _PATIENCE_SECONDS) -> Iterator[None]:
+    def lock(self, seconds: float = 2.0) -> Iterator[None]:
         """Have the folder, made where it is missing, to this process; the system lets go however it ends.
 
         Args:
-            seconds: to wait for another process; -1 waits for its end.
+            seconds: to wait for another process, which may be about to end; -1 waits for its end.
 
         Raises:
             InputError: another process has it, or nothing can be written there.
@@ -102,67 +101,32 @@ class RunFolder:
         finally:
             lock.release()
 
-    def events(self) -> list[Path]:
-        """TensorBoard's files; none with ``logger=none``."""
-        return sorted(self.path.glob("events.out.tfevents.*"))
-
     def read_config(self) -> dict[str, Any]:
-        """The resolved configuration as plain values.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        return _mapping(self.config_file, yaml.safe_load)
+        """The resolved configuration as plain values."""
+        config: dict[str, Any] = _read(self.config_file, yaml.safe_load, dict)
+        return config
 
     def read_overrides(self) -> list[str]:
-        """What the user gave on the command line; empty where there is no such file.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        if not self.overrides_file.exists():
-            return []
-        try:
-            given = yaml.safe_load(self.overrides_file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{self.overrides_file} is damaged ({error}): restore or remove it") from error
-        return [str(override) for override in given] if isinstance(given, list) else []
+        """What the user gave on the command line; empty where there is no such file."""
+        return (
+            [str(o) for o in _read(self.overrides_file, yaml.safe_load, list)] if self.overrides_file.exists() else []
+        )
 
     def read_run(self) -> dict[str, Any]:
         """Contents of run.json; empty where there is none yet."""
-        return _mapping(self.run_file, json.loads) if self.run_file.exists() else {}
+        return _read(self.run_file, json.loads, dict) if self.run_file.exists() else {}
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Contents of metrics.json; None while the run is not finished."""
-        return _mapping(self.metrics_file, json.loads) if self.metrics_file.exists() else None
+        return _read(self.metrics_file, json.loads, dict) if self.metrics_file.exists() else None
 
     def read_table(self) -> list[dict[str, str]]:
-        """Rows of metrics.csv by column, in the order of the epochs; empty where there is no such file.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        if not self.table_file.exists():
-            return []
-        try:
-            with self.table_file.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file, strict=True))
-            if any(int(row["epoch"]) < 0 or None in row for row in rows):
-                raise ValueError("a line too long, or of no epoch")
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise InputError(
-                f"{self.table_file} is damaged ({error}): restore it, or move it away to go on without the rows so far"
-            ) from error
-        return rows
+        """Rows of metrics.csv by column, in the order of the epochs; empty where there is no such file."""
+        return _read(self.table_file, _rows, list) if self.table_file.exists() else []
 
     def write_config(self, text: str) -> None:
         """Keep the resolved configuration, YAML text."""
         write_whole(self.config_file, text)
-
-    def write_hydra(self, overrides: list[str], settings: str) -> None:
-        """Keep what the user gave on the command line, and Hydra's settings, YAML text."""
-        write_whole(self.overrides_file, yaml.safe_dump(overrides))
-        write_whole(self.hydra_file, settings)
 
     def write_run(self, **entries: Any) -> None:
         """Add entries to run.json."""
@@ -189,13 +153,25 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
 
-def _mapping(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+def _rows(text: str) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(text.splitlines(), strict=True))
+    if any(int(row["epoch"]) < 0 or None in row for row in rows):
+        raise ValueError("a line too long, or of no epoch")
+    return rows
+
+
+def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
+    """What a file of the run holds.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
         content = parse(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if not isinstance(content, kind):
+            raise ValueError(f"no {kind.__name__} in it")
+    except (yaml.YAMLError, csv.Error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} is damaged (no keys in it): restore it, or train again")
     return content
 
 

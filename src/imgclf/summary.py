@@ -16,18 +16,15 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
     last = metrics["epochs"]
     best, of_best = (metrics["best_epoch"] + 1, "best/") if "best_epoch" in metrics else (last, "")
     lines = ["", f"{f'epoch {best}':12}{'loss':>10}{'accuracy':>10}"]
-    stages = (("train", f"{of_best}train"), ("validation", f"{of_best}val"), ("test", "test"))
-    for label, stage in stages:
+    for label, stage in (("train", f"{of_best}train"), ("validation", f"{of_best}val"), ("test", "test")):
         if f"{stage}/loss" in metrics and f"{stage}/acc" in metrics:
             lines.append(f"{label:12}{metrics[f'{stage}/loss']:10.4f}{metrics[f'{stage}/acc']:10.4f}")
     if best != last:
         found = [(label, s) for label, s in (("train", "train"), ("validation", "val")) if f"{s}/acc" in metrics]
         figures = [f"{label} {metrics[f'{s}/loss']:.4f}, {metrics[f'{s}/acc']:.4f}" for label, s in found]
         lines.append(f"epoch {last}, the last: {'; '.join(figures)}")
-    lines += [
-        f"{metrics['images_per_second'] or 0:,.0f} training images/s, {metrics['seconds']:.1f} s in all",
-        f"run folder:  {folder}",
-    ]
+    speed = f"{metrics['images_per_second'] or 0:,.0f} training images/s"
+    lines += [f"{speed}, {metrics['seconds']:.1f} s in all", f"run folder:  {folder}"]
     if on_board:
         lines.append(f"TensorBoard: uv run tensorboard --logdir {shlex.quote(str(folder))}")
     return "\n".join(lines)
@@ -35,8 +32,6 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
 
 def evaluation_table(metrics: dict[str, Any], weights: str) -> str:
     """Test loss and accuracy of one checkpoint."""
-    return (
-        f"\n{'':12}{'loss':>10}{'accuracy':>10}\n"
-        f"{'test':12}{metrics['test/loss']:10.4f}{metrics['test/acc']:10.4f}\n"
-        f"checkpoint:  {weights}"
-    )
+    row = f"{'test':12}{metrics['test/loss']:10.4f}{metrics['test/acc']:10.4f}"
+    more = [f"\n{name:30} {value:.4f}" for name, value in metrics.items() if name not in ("test/loss", "test/acc")]
+    return f"\n{'':12}{'loss':>10}{'accuracy':>10}\n{row}{''.join(more)}\ncheckpoint:  {weights}"

@@ -1,13 +1,12 @@
 """How many threads compute together, and how they wait for one another: decided before torch is loaded.
 
-On Linux torch's threads (GNU OpenMP) spin for milliseconds before they sleep. Where they have the cores to themselves
-that is fastest. Beside other busy processes a thread that spins keeps from its core the one that it waits for. A short
-spin mends that, and unlike another number of threads it changes no number; RESULTS.md has what it comes to.
+On Linux torch's threads (GNU OpenMP) spin for milliseconds before they sleep. That is fastest where they have the cores
+to themselves; beside other busy processes a spinning thread keeps from its core the one that it waits for. A short spin
+mends that, and unlike another number of threads it changes no number; RESULTS.md has what it comes to.
 """
 
 import contextlib
 import os
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 from imgclf.distributed import cores
 
 SHORT_SPIN = "1000"  # rounds of waiting; GNU OpenMP's own number is 300,000
-_NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+_NUMBER = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+_WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
 
 
 def processes_running() -> int:
@@ -26,29 +25,26 @@ def processes_running() -> int:
 
 
 def choose_spin(running: Callable[[], int] = processes_running) -> None:
-    """Have threads wait shortly where others want the cores now, unless the user has set anything of the kind.
+    """On Linux have threads wait shortly where others want the cores now, unless the user has set anything of the kind.
 
-    Not by the load average, which counts for minutes what has just ended, such as the last command. Elsewhere than on
-    Linux nothing is chosen.
+    Not by the load average, which counts for minutes what has just ended, such as the last command.
     """
-    if any(name in os.environ for name in (*_NUMBER, *_WAITING)):
+    if os.environ.keys() & (_NUMBER | _WAITING):
         return
     with contextlib.suppress(OSError, ValueError, IndexError):
-        seen = [running()]
-        while len(seen) < 5:  # 20 ms in all: what is there for a moment only does not count
-            time.sleep(0.005)
+        seen = []
+        for _ in range(5):  # 20 ms in all: what is there for a moment only does not count
             seen.append(running())
-        if statistics.median(seen) - 1 + cores() > (os.cpu_count() or 1):
+            time.sleep(0.004)
+        if sorted(seen)[2] - 1 + cores() > (os.cpu_count() or 1):
             os.environ["GOMP_SPINCOUNT"] = SHORT_SPIN
 
 
 def keep_number(run: Mapping[str, Any]) -> None:
-    """Have a run that goes on, or is done again, as many threads as it had: their number decides last digits.
+    """Have a run that goes on, or is done again, as many threads as its run.json says: they decide last digits.
 
-    Args:
-        run: contents of its run.json. More threads than there are cores here are not kept, nor is anything done where
-            the user has set a number.
+    Not where the user has set a number, nor more threads than there are cores here.
     """
     threads = run.get("threads")
-    if type(threads) is int and 1 <= threads <= (os.cpu_count() or 1) and not any(n in os.environ for n in _NUMBER):
+    if type(threads) is int and 1 <= threads <= (os.cpu_count() or 1) and not os.environ.keys() & _NUMBER:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # of each of its processes

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import LightningModule, Trainer, seed_everything
+from pytorch_lightning import Trainer, seed_everything
 
 from imgclf import distributed, slurm
 from imgclf.arguments import task_overrides
@@ -21,15 +22,14 @@ from imgclf.callbacks.interrupt import StopOnSignal
 from imgclf.callbacks.one_network import OneNetwork
 from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
-from imgclf.data.module import ImageData
 from imgclf.distributed import is_first
 from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
 from imgclf.resuming import refuse_to_resume
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, write_whole
 from imgclf.summary import training_table
-from imgclf.tensorboard import close, settings_of, write_row
+from imgclf.tensorboard import close, settings_of, write_settings
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
                 distributed.run(fit, config, fresh=fresh)
     except Interrupted as stop:
         if stop.signum in slurm.job_signals():
-            slurm.queue_again(stop.signum, first=True)
+            slurm.queue_again(stop.signum)
         raise
     metrics = folder.read_metrics() or {}
-    say(training_table(metrics, folder.path, on_board=bool(folder.events())))
+    say(training_table(metrics, folder.path, on_board=any(folder.path.glob("events.out.tfevents.*"))))
     first = folder.read_run().get("rerun_of")
     if first is not None:
         same, text = verdict(RunFolder.existing(first), folder)
@@ -91,8 +91,7 @@ def fit(config: DictConfig) -> None:
         stop = StopOnSignal(checkpoint, slurm.job_signals())
         trainer = built_trainer(
             config,
-            # Seeds, the table and stopping on a signal are what the run folder and resuming promise; they are not for
-            # configurations to leave out.
+            # What the run folder and resuming promise is not for configurations to leave out.
             callbacks=[
                 StepSeed(config.seed),
                 record,
@@ -103,13 +102,17 @@ def fit(config: DictConfig) -> None:
                 StopOnDivergence(),
                 stop,
             ],
-            logger=built_loggers(config, last),
+            logger=built_loggers(config, last, before.get("loggers") or {}),
             default_root_dir=str(folder.path),
             enable_checkpointing=checkpoint is not None,
         )
-        at_end.callback(close, trainer)
-        _describe(model, data, trainer, folder)
-        write_row(trainer, settings_of(config, folder))
+        at_end.push(lambda kind, *_: close(trainer, failed=kind is not None and not issubclass(kind, Interrupted)))
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        devices = f"{trainer.world_size} x {type(trainer.accelerator).__name__.removesuffix('Accelerator')}"
+        log.info(f"{type(model).__name__}, {count:,} parameters; {type(data).__name__}; {devices}; {folder.path}")
+        ids = write_settings(trainer, settings_of(config, folder), resumed=last is not None)
+        if ids:
+            folder.write_run(loggers=ids)
         diverged = None
         try:
             trainer.fit(model, datamodule=data, ckpt_path=last, weights_only=True)
@@ -156,18 +159,13 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         start = {"start": now()}
         if "rerun" in config:
             start["rerun_of"] = str(Path(config.rerun).absolute())
-        given = RunFolder(config.rerun).read_overrides() if "rerun" in config else None
-        folder.write_hydra(*_hydra(given))
+        by_hydra = HydraConfig.initialized()  # or a program of the user's own calls
+        given = RunFolder(config.rerun).read_overrides() if "rerun" in config else task_overrides() if by_hydra else []
+        write_whole(folder.overrides_file, yaml.safe_dump(given))
+        write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)
     folder.write_config(OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
-
-
-def _hydra(given: list[str] | None) -> tuple[list[str], str]:
-    """The command line's overrides as typed, and Hydra's settings; empty where a program of the user's own calls."""
-    if not HydraConfig.initialized():
-        return given or [], ""
-    return given or task_overrides(), OmegaConf.to_yaml(HydraConfig.instance().cfg)
 
 
 @contextlib.contextmanager
@@ -202,11 +200,10 @@ def _outcome(folder: RunFolder) -> Any:
 def _error_kept(folder: RunFolder) -> Any:
     try:
         yield
-    except Diverged:
-        raise
     except Exception as error:
         with contextlib.suppress(OSError):
-            folder.write_error(error, distributed.process_number())
+            if not isinstance(error, Diverged):
+                folder.write_error(error, distributed.process_number())
         raise
 
 
@@ -227,10 +224,3 @@ def _reached(
         if checkpoint.best_score is not None:
             metrics[f"best/{checkpoint.monitor}"] = checkpoint.best_score
     return metrics
-
-
-def _describe(model: LightningModule, data: ImageData, trainer: Trainer, folder: RunFolder) -> None:
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
-    what = f"{type(model).__name__}, {count:,} parameters; {type(data).__name__}; {trainer.world_size} x {kind}"
-    log.info(f"{what}; {folder.path}")

@@ -26,7 +26,7 @@ def test_every_image_is_counted_once_under_its_names(fit: Any, told: Any) -> Non
 
 def test_pictures_stand_at_the_steps_of_the_curves(fit: Any, told: Any) -> None:
     board = fit(told, Confusion(every_n_epochs=1), max_epochs=3)
-    steps = [step for step, _ in board.scalars("accuracy/val")]
+    steps = [step for step, _ in board.scalars("val/acc")]
     assert steps == board.image_steps("validation/confusion") == [1, 3, 5]  # two steps an epoch, from 0
 
 
@@ -86,7 +86,7 @@ def test_a_module_that_does_not_return_logits_is_named_once_and_trained(
     said = [r for r in caplog.records if "Confusion draws nothing: it needs the logits" in r.getMessage()]
     assert len({id(record) for record in said}) == 1  # one record, by however many handlers it was taken
     assert board.tags["images"] == []
-    assert len(board.scalars("accuracy/val")) == 2
+    assert len(board.scalars("val/acc")) == 2
 
 
 def test_a_number_below_one_is_refused() -> None:

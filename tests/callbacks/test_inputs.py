@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from imgclf.callbacks.inputs import Inputs
+from imgclf.data.pixels import resize
 from imgclf.errors import InputError
-from imgclf.images.pixels import resize
 from imgclf.pictures.grid import captioned
 from imgclf.pictures.lettering import INK
 
@@ -21,7 +21,7 @@ class Inverted:
 
 
 def test_training_images_are_shown_augmented_and_validation_images_as_they_are(fit: Any, told: Any) -> None:
-    told.augmentation, told.shuffle = Inverted(), False
+    told.augmentations, told.shuffle = [Inverted()], False
     board = fit(told, Inputs(images=3, columns=4, every_n_epochs=1))
     names = [[(f"class {label}", INK)] for label in told.stored.labels[:3].tolist()]
     white = np.full((3, 8, 8, 3), 255, dtype=np.uint8)

@@ -34,19 +34,19 @@ def points(*pairs: tuple[int, float]) -> list[Any]:
 def test_each_point_is_the_mean_since_the_point_before_and_epochs_do_not_mix(fit: Any, lesson: Any) -> None:
     board = fit(lesson, StepScalars(), log_every_n_steps=3, max_epochs=2)
     first = np.mean(LOSSES[:6])  # steps 0 to 2; the fourth step, with image 6, is half a stretch
-    assert board.scalars("loss/train_steps") == points((2, first), (6, first))
-    assert board.scalars("accuracy/train_steps") == points((2, 4 / 6), (6, 4 / 6))
+    assert board.scalars("train/loss_step") == points((2, first), (6, first))
+    assert board.scalars("train/acc_step") == points((2, 4 / 6), (6, 4 / 6))
 
 
 def test_stretches_share_their_epoch_out(fit: Any, lesson: Any) -> None:
     board = fit(lesson, StepScalars(), log_every_n_steps=2)
-    assert board.scalars("loss/train_steps") == points((1, np.mean(LOSSES[:4])), (3, np.mean(LOSSES[4:])))
-    assert board.scalars("accuracy/train_steps") == points((1, 3 / 4), (3, 1 / 3))
+    assert board.scalars("train/loss_step") == points((1, np.mean(LOSSES[:4])), (3, np.mean(LOSSES[4:])))
+    assert board.scalars("train/acc_step") == points((1, 3 / 4), (3, 1 / 3))
 
 
 def test_accumulated_batches_are_one_step(fit: Any, lesson: Any) -> None:
     board = fit(lesson, StepScalars(), log_every_n_steps=1, accumulate_grad_batches=2)
-    assert board.scalars("loss/train_steps") == points((0, np.mean(LOSSES[:4])), (1, np.mean(LOSSES[4:])))
+    assert board.scalars("train/loss_step") == points((0, np.mean(LOSSES[:4])), (1, np.mean(LOSSES[4:])))
     assert [step for step, _ in board.scalars("gradient/norm")] == [0, 1]
 
 
@@ -65,7 +65,7 @@ def test_the_norm_is_the_gradients_before_clipping(fit: Any, lesson: Any) -> Non
 
 def test_logging_by_steps_can_be_switched_off(fit: Any, lesson: Any) -> None:
     board = fit(lesson, StepScalars(), log_every_n_steps=0)
-    assert "loss/train_steps" not in board.tags["scalars"]
+    assert "train/loss_step" not in board.tags["scalars"]
     assert [step for step, _ in board.scalars("gradient/norm")] == [3]  # the epoch's last
 
 

@@ -1,5 +1,6 @@
 """What is written once: text, planned rates, layouts, curves of activation functions, the graph."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from imgclf.callbacks.planned_rate import PlannedRate
 from imgclf.callbacks.run_text import RunText, texts
 from imgclf.callbacks.schedule_picture import SchedulePicture
 from imgclf.errors import InputError
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, write_whole
 
 
 def test_the_command_the_configuration_and_where_it_came_from_are_text(fit: Any, told: Any, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_config("model:\n  dropout: 0.5\n")
-    folder.write_hydra(["model.dropout=0.5", "model.hidden_sizes=[1, 2]"], "")
+    write_whole(folder.overrides_file, json.dumps(["model.dropout=0.5", "model.hidden_sizes=[1, 2]"]))
     folder.write_run(git={"commit": "abc", "changed": ["train.py"]}, versions={"torch": "9.9"}, host="desk")
     board = fit(told, RunText())
     assert board.text("run/command") == "    uv run scripts/train.py model.dropout=0.5 'model.hidden_sizes=[1, 2]'\n"
@@ -37,7 +38,7 @@ def test_the_command_the_configuration_and_where_it_came_from_are_text(fit: Any,
 
 def test_a_long_command_is_one_that_can_be_pasted(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_hydra([f"model.number_{i}={i}" for i in range(20)], "")
+    write_whole(folder.overrides_file, json.dumps([f"model.number_{i}={i}" for i in range(20)]))
     lines = texts(folder)["command"].splitlines()
     assert lines[0] == "    uv run scripts/train.py \\"
     assert all(line.endswith(" \\") for line in lines[:-1])
@@ -50,17 +51,17 @@ def test_a_folder_without_anything_has_no_text(tmp_path: Path) -> None:
 
 def test_the_planned_rate_is_what_the_run_then_does(fit: Any, told: Any) -> None:
     board = fit(told, PlannedRate(points=200), lr=0.25, max_epochs=3)
-    assert board.scalars("rate/planned") == board.scalars("rate/lr") == [(0, 0.25), (2, 0.25), (4, 0.25)]
+    assert board.scalars("lr/planned") == board.scalars("lr") == [(0, 0.25), (2, 0.25), (4, 0.25)]
 
 
 def test_a_long_plan_has_so_many_points_with_the_first_and_the_last(fit: Any, told: Any) -> None:
-    planned = fit(told, PlannedRate(points=5), max_epochs=101, limit_train_batches=0.5).scalars("rate/planned")
+    planned = fit(told, PlannedRate(points=5), max_epochs=101, limit_train_batches=0.5).scalars("lr/planned")
     assert [step for step, _ in planned] == [0, 25, 50, 75, 100]
 
 
 def test_a_run_without_an_end_has_no_plan(fit: Any, told: Any) -> None:
     board = fit(told, PlannedRate(points=5), SchedulePicture(), Stop(), max_epochs=-1)
-    assert "rate/planned" not in board.tags["scalars"]
+    assert "lr/planned" not in board.tags["scalars"]
     assert board.tags["images"] == []
 
 
@@ -140,7 +141,7 @@ def test_a_network_that_cannot_be_traced_is_trained_with_a_warning(
     monkeypatch.setattr(logging.getLogger("imgclf"), "propagate", True)
     board = fit(told, Graph(), net=Stubborn())
     assert "Stubborn cannot be traced: not me" in caplog.text
-    assert len(board.scalars("loss/train")) == 1
+    assert len(board.scalars("train/loss")) == 1
 
 
 def test_histograms_hold_every_weight_and_gradient(fit: Any, told: Any) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclf.data.split import stratified_split
+from imgclf.data.split import chapter_split, stratified_split
 from imgclf.errors import InputError
 
 
@@ -35,12 +35,16 @@ def test_the_seed_decides_which_images_are_held_out() -> None:
     assert first == again != other
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
-def test_a_fraction_outside_its_range_is_refused(fraction: float) -> None:
-    with pytest.raises(InputError, match=r"data.val_fraction must lie in \(0, 1\)"):
-        stratified_split(np.array([0, 0, 1, 1]), fraction, seed=0)
+def test_the_chapters_rule_takes_as_many_of_each_class() -> None:
+    labels = np.repeat(np.arange(3), [100, 50, 25])
+    train, valid = chapter_split(labels, 0.1, seed=0)
+    assert np.bincount(labels[valid]).tolist() == [2, 2, 2], "a tenth of the smallest class, rounded down"
+    assert sorted([*train, *valid]) == list(range(175))
+    assert chapter_split(labels, 0.1, seed=0)[1].tolist() == valid.tolist()
+    with pytest.raises(InputError, match="1 image"):
+        chapter_split(np.array([0, 0, 1]), 0.1, seed=0)
 
 
 def test_a_class_with_a_single_image_is_refused() -> None:
-    with pytest.raises(InputError, match="class 1 has 1 image"):
-        stratified_split(np.array([0, 0, 1]), 0.5, seed=0)
+    with pytest.raises(InputError, match="class cat has 1 image"):
+        stratified_split(np.array([0, 0, 1]), 0.5, seed=0, class_names=["dog", "cat"])

@@ -8,31 +8,33 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Doors
-from sweep_runs import wait_until
+from conftest import ROOT, Doors
+from own import OWN, argument
 
-ROOT = Path(__file__).parents[2]
+PATIENCE = 300  # seconds, on a machine with much else to do
 # Dropout, and a rate that changes with each step: both must go on where they were.
 LONG = ("trainer.max_epochs=15", "model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "test=false")
-CONFIGURATION = """\
+NODE = "NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN"
+CONFIGURATION = f"""\
 ClusterName=imgclf
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={{host}}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={{folder}}/munge/socket
 CryptoType=crypto/munge
-SlurmctldPort={controller_port}
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.%n.log
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPort={{controller_port}}
+SlurmctldPidFile={{folder}}/slurmctld.pid
+SlurmdPidFile={{folder}}/slurmd.%n.pid
+SlurmctldLogFile={{folder}}/slurmctld.log
+SlurmdLogFile={{folder}}/slurmd.%n.log
+StateSaveLocation={{folder}}/state
+SlurmdSpoolDir={{folder}}/spool.%n
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
 ProctrackType=proctrack/linuxproc
@@ -45,11 +47,18 @@ SelectTypeParameters=CR_CPU
 ReturnToService=2
 KillWait=5
 MinJobAge=60
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port} CPUs=2 RealMemory=4000 State=UNKNOWN
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second_port} CPUs=2 RealMemory=4000 State=UNKNOWN
+NodeName=n1 Port={{first_port}} {NODE}
+NodeName=n2 Port={{second_port}} {NODE}
 PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
+
+
+def wait_until(condition: Callable[[], object], complaint: Callable[[], str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.02)
 
 
 class Slurm:
@@ -59,7 +68,7 @@ class Slurm:
         self.environment = environment
 
     def command(self, *arguments: str, expect: int = 0) -> str:
-        done = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == expect, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -76,71 +85,63 @@ class Slurm:
         wait_until(lambda: dict(self.jobs()).get(number) == "PENDING", lambda: str(self.jobs()))
         self.command("scontrol", "update", f"jobid={number}", "starttime=now")
 
+    def is_up(self) -> bool:
+        command = ["sinfo", "--noheader", "--format=%T"]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=20)
+        return done.returncode == 0 and done.stdout.split() == ["idle"]
+
+    def cancel_all(self) -> None:
+        for number, _ in self.jobs():  # one that ends meanwhile makes scancel complain
+            for command in (["scancel", "--signal=KILL", number], ["scancel", number]):
+                subprocess.run(command, env=self.environment, capture_output=True, timeout=60)
+        self.wait_until_idle()
+
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
     """SLURM with two machines of two processors each, both of them this one."""
     missing = [program for program in PROGRAMS if _program(program) is None]
-    if missing:
-        pytest.skip(f"no SLURM here: {', '.join(missing)} missing; apt-get install slurm-wlm munge")
-    if os.getuid() != 0:
-        pytest.skip("SLURM's daemons are started as root only")
+    if missing or os.getuid() != 0:
+        pytest.skip(f"SLURM's daemons need root and: apt-get install slurm-wlm munge (missing: {missing})")
     with contextlib.ExitStack() as daemons:
         # Not below pytest's folder, which other users, such as munge, may not enter.
         folder = Path(daemons.enter_context(tempfile.TemporaryDirectory(prefix="imgclf-slurm-")))
-        yield _started(folder, daemons)
-
-
-def _started(folder: Path, daemons: contextlib.ExitStack) -> Slurm:
-    folder.chmod(0o755)
-    host = socket.gethostname().split(".")[0]
-    ports = {f"{name}_port": _free_port() for name in ("controller", "first", "second")}
-    (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, **ports))
-    for name in ("state", "spool.n1", "spool.n2"):
-        (folder / name).mkdir()
-    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(ROOT / "tests")  # for what slows jobs down
-    environment["MASTER_ADDR"] = "127.0.0.1"  # n1 is a name to SLURM alone; jobs inherit the environment
-    started = Slurm({k: v for k, v in environment.items() if k != "PYTHONDONTWRITEBYTECODE"})
-    _start_munge(folder, daemons)
-    daemons.enter_context(_running(["slurmctld", "-D", "-c"], started.environment, folder))
-    for node in ("n1", "n2"):
-        daemons.enter_context(_running(["slurmd", "-D", "-N", node], started.environment, folder))
-    wait_until(lambda: _is_up(started), lambda: (folder / "slurmctld.log").read_text())
-    daemons.callback(_cancel_all, started)
-    return started
-
-
-def _cancel_all(slurm: Slurm) -> None:
-    for number, _ in slurm.jobs():  # one that ends meanwhile makes scancel complain
-        for command in (["scancel", "--signal=KILL", number], ["scancel", number]):
-            subprocess.run(command, env=slurm.environment, capture_output=True, timeout=60)
-    slurm.wait_until_idle()
-
-
-def _start_munge(folder: Path, daemons: contextlib.ExitStack) -> None:
-    """munged runs as the user that owns its key and its folder."""
-    user = pwd.getpwnam("munge")
-    place = folder / "munge"
-    place.mkdir()
-    key = place / "key"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o400)
-    for path in (place, key):
-        os.chown(path, user.pw_uid, user.pw_gid)
-    command = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={place}/socket"]
-    files = [f"--pid-file={place}/pid", f"--log-file={place}/log", f"--seed-file={place}/seed"]
-    daemons.enter_context(_running([*command, *files], dict(os.environ), folder, user="munge"))
-    wait_until(lambda: (place / "socket").exists(), lambda: (folder / "munged.out").read_text())
+        folder.chmod(0o755)
+        host = socket.gethostname().split(".")[0]
+        ports = {f"{name}_port": _free_port() for name in ("controller", "first", "second")}
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, **ports))
+        for name in ("state", "spool.n1", "spool.n2", "munge"):
+            (folder / name).mkdir()
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | OWN
+        # n1 is a name to SLURM alone; jobs inherit the environment.
+        environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+        place, user = folder / "munge", pwd.getpwnam("munge")  # munged runs as the owner of its key and its folder
+        (place / "key").write_bytes(os.urandom(128))
+        (place / "key").chmod(0o400)
+        for path in (place, place / "key"):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        files = [f"--{name}-file={place}/{name}" for name in ("key", "pid", "log", "seed")]
+        munged = ["munged", "--foreground", "--force", f"--socket={place}/socket", *files]
+        daemons.enter_context(_running(munged, environment, folder, user="munge"))
+        wait_until(lambda: (place / "socket").exists(), lambda: (folder / "munged.out").read_text())
+        for daemon in (["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]):
+            daemons.enter_context(_running(daemon, environment, folder))
+        started = Slurm(environment)
+        wait_until(started.is_up, lambda: (folder / "slurmctld.log").read_text())
+        daemons.callback(started.cancel_all)
+        yield started
 
 
 @contextlib.contextmanager
 def _running(command: list[str], environment: dict[str, str], folder: Path, user: str | None = None) -> Iterator[None]:
-    program = _program(command[0])
-    assert program is not None
     with (folder / f"{command[0]}.out").open("w") as output:
         process = subprocess.Popen(
-            [program, *command[1:]], env=environment, user=user, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            [str(_program(command[0])), *command[1:]],
+            env=environment,
+            user=user,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
         )
         try:
             yield
@@ -151,13 +152,6 @@ def _running(command: list[str], environment: dict[str, str], folder: Path, user
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _is_up(slurm: Slurm) -> bool:
-    done = subprocess.run(
-        ["sinfo", "--noheader", "--format=%T"], env=slurm.environment, capture_output=True, text=True, timeout=20
-    )
-    return done.returncode == 0 and done.stdout.split() == ["idle"]
 
 
 def _program(name: str) -> str | None:
@@ -177,6 +171,12 @@ def needs(*modules: str, extra: str) -> None:
         pytest.skip(f"{', '.join(missing)} not installed: uv run --extra {extra} pytest")
 
 
+def braked(file: Path) -> str:
+    """A setting of a run that is slowed down until ``file`` is deleted."""
+    file.touch()
+    return argument("callbacks.brake", "Brake", file=file)
+
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -186,24 +186,23 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with contextlib.ExitStack() as started:
 
         def run(*command: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
+            pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, **pipe)
             started.callback(process.kill)  # does nothing to one that has ended
             return process
 
         yield run
 
 
+def logs(folder: Path) -> str:
+    """What submitit's jobs have printed."""
+    return "".join(f"\n{file}:\n{file.read_text()}" for file in sorted(folder.rglob("*_log.*")))
+
+
 @pytest.fixture(scope="session")
 def train() -> Path:
     """The script that users call."""
     return ROOT / "scripts" / "train.py"
-
-
-def logs(folder: Path) -> str:
-    """What submitit's jobs have printed."""
-    return "".join(f"\n{file}:\n{file.read_text()}" for file in sorted(folder.rglob("*_log.*")))
 
 
 @pytest.fixture(scope="session")

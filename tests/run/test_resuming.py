@@ -1,66 +1,53 @@
-"""A stopped run goes on to the very numbers of one that nothing has stopped."""
+"""A stopped run goes on to the very numbers of one that nothing has stopped; a finished one is done again."""
 
+import json
+import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from board_files import Board
-from conftest import ROOT, Door, Doors, Start
-from run_files import metrics, run_json
-from sweep_runs import assert_same
+from conftest import Door, Doors
+from own import OWN, stopping
+from run_files import assert_same, metrics, run_json, table
 
-SHORT = ("trainer.max_epochs=3", "data.batch_size=500")
+SHORT = ("trainer.max_epochs=3", "data.batch_size=500", "model.dropout=0.3", "logger=none")
 # Dropout and a schedule by batch: what a step draws, and where it stands, must both continue.
 RUN = (
-    "trainer.max_epochs=8",
-    "trainer.log_every_n_steps=4",
-    "trainer.accumulate_grad_batches=2",
-    "optimizer.momentum=0.9",
-    "optimizer.lr=0.05",
-    "model.dropout=0.3",
-    "schedule=cosine",
-    "schedule.interval=batch",
-    "schedule.warmup_updates=20",
+    *("trainer.max_epochs=8", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
+    *("optimizer.momentum=0.9", "optimizer.lr=0.05"),
+    *("schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20"),
 )
-# A brake, found in this folder, that holds for as long as a file is there.
-BRAKE = {"PYTHONPATH": str(ROOT / "tests")}
-BRAKED = ("+callbacks.brake._target_=brake.Brake", "+callbacks.brake.file=${folder}/brake")
+
+
+def edit(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    doors(folder.parent)("train.py", *RUN, f"hydra.run.dir={folder}")
-    return folder
+    folder = tmp_path_factory.mktemp("undisturbed")
+    doors(folder)("train.py", *RUN, "hydra.run.dir=run")
+    return folder / "run"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_a_stopped_run_continues_to_the_very_numbers(
-    door: Door, start: Start, tmp_path: Path, undisturbed: Path, name: str
-) -> None:
-    signum = signal.Signals[name]
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "brake").touch()
-    process = start(*RUN, *BRAKED, f"hydra.run.dir={folder}", **BRAKE)
-    process.wait_for(folder / "metrics.csv", lines=4)
-    process.send_signal(signum)
-    output = process.communicate(timeout=300)[0]
-    (folder / "brake").unlink()
-    if signum == signal.SIGKILL:
-        assert process.returncode == -signum
-        assert run_json(folder)["outcome"] == "running"
-    else:
-        assert process.returncode == 128 + signum, output
-        assert f"stopped by {name}; continue with: uv run scripts/train.py resume=" in output
-        assert run_json(folder)["outcome"] == "interrupted"
+def test_a_stopped_run_continues_to_the_very_numbers(door: Door, tmp_path: Path, undisturbed: Path, name: str) -> None:
+    folder, signum = tmp_path / "run", signal.Signals[name]
+    killed = signum == signal.SIGKILL
+    given = (*RUN, stopping(tmp_path / "armed", name, step=61), "hydra.run.dir=run")  # 18 steps an epoch
+    done = door("train.py", *given, expect=-signum if killed else 128 + signum, fresh=killed, **OWN)
+    assert run_json(folder)["outcome"] == ("running" if killed else "interrupted")
+    if not killed:
+        assert f"{name}; continue with: uv run scripts/train.py resume=" in done.stderr
     assert not (folder / "metrics.json").exists()
 
-    door("train.py", f"resume={folder}", "trust=[brake.]", **BRAKE)
+    door("train.py", "resume=run", "trust=[own.]", **OWN)
     assert_same(folder, undisturbed)
     curves = Board(folder).repeatable()
     assert curves == Board(undisturbed).repeatable(), "no point of a curve is missing, none is there twice"
-    assert {"loss/train", "loss/train_steps", "gradient/norm", "rate/lr", "accuracy/test"} <= set(curves)
+    assert len(curves) > 8
     assert run_json(folder)["outcome"] == "finished"
     assert len(run_json(folder)["resumed"]) == 1
 
@@ -68,24 +55,48 @@ def test_a_stopped_run_continues_to_the_very_numbers(
 def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door, tmp_path: Path) -> None:
     door("train.py", *SHORT, "hydra.run.dir=whole")
     door("train.py", *SHORT, "trainer.max_epochs=2", "hydra.run.dir=first")
-    moved = (tmp_path / "first").rename(tmp_path / "a place of its own")
-    before = (moved / "metrics.json").read_text()
-
-    # Not by mistake, not as another run.
-    for given, message in (((), "max_epochs"), (("trainer.max_epochs=3", "optimizer.lr=0.3"), "optimizer.lr")):
-        told = door("train.py", f"resume={moved}", *given, expect=2).stderr
-        assert message in told
-        assert told.count("error: ") == 1
-        assert (moved / "metrics.json").read_text() == before
-
-    door("train.py", f"resume={moved.name}", "trainer.max_epochs=3", "trainer.log_every_n_steps=5")
-    assert_same(moved, tmp_path / "whole")
+    (tmp_path / "first").rename(tmp_path / "a place")
+    door("train.py", "resume=a place", "trainer.max_epochs=3", "trainer.log_every_n_steps=5")
+    assert_same(tmp_path / "a place", tmp_path / "whole")
     assert not (tmp_path / "first").exists()
+    whole = metrics(tmp_path / "whole")
+    (tmp_path / "whole" / "metrics.json").unlink()  # as though it had been stopped before its test
+    door("train.py", "resume=whole")
+    assert metrics(tmp_path / "whole") == whole
 
 
-def test_a_run_that_lacked_only_its_test_is_finished(door: Door, tmp_path: Path) -> None:
-    door("train.py", *SHORT, "hydra.run.dir=run")
-    whole = metrics(tmp_path / "run")
-    (tmp_path / "run" / "metrics.json").unlink()
-    door("train.py", "resume=run")
-    assert metrics(tmp_path / "run") == whole
+def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
+    door("train.py", *SHORT, "hydra.run.dir=first")
+    first = tmp_path / "first"
+    for given in ("optimizer.lr=0.3", "~model.dropout", "-m", "resume=first"):  # only as it was, once
+        assert given.partition("=")[0] in door("train.py", "rerun=first", given, expect=2).stderr
+
+    done = door("train.py", "rerun=first")
+    again = Path(re.search(r"run folder: +(\S+)", done.stdout)[1])  # type: ignore[index]
+    assert again.parent == tmp_path / "logs" / "runs" / "mlp_fashion_mnist_mini"
+    assert f"the same numbers as {first}" in done.stdout
+    assert (metrics(again), table(again)) == (metrics(first), table(first))
+    assert (run_json(again)["rerun_of"], run_json(again)["reproduced"]) == (str(first), True)
+
+    # The first run as another machine would have left it.
+    edit(first / "run.json", threads=7, versions={"torch": "2.0.0"}, git={"commit": "f" * 40, "dirty": False})
+    edit(first / "metrics.json", **{"test/acc": 0.5})
+    done = door("train.py", "rerun=first", "hydra.run.dir=third", expect=1)
+    for line in ("versions.torch: 2.0.0 then,", "git.commit: ffff"):
+        assert line in done.stderr[: done.stderr.index("epoch 1/3")], "said before training"
+        assert line in done.stdout, "and as what may be the reason"
+    assert f"other numbers than {first}: test/acc\n" in done.stdout
+    assert run_json(tmp_path / "third")["reproduced"] is False
+    (first / "metrics.json").unlink()
+    assert "resume=" in door("train.py", "rerun=first", expect=2).stderr
+
+
+def test_a_run_is_not_resumed_on_other_images_and_says_what_else_has_changed(door: Door, tmp_path: Path) -> None:
+    door("train.py", *SHORT, "trainer.max_epochs=1", "hydra.run.dir=run")
+    file = tmp_path / "run" / "run.json"
+    data = json.loads(file.read_text())["data"]
+    edit(file, data=data | {"train": data["train"] | {"digest": "0" * 16}})
+    told = door("train.py", "resume=run", "trainer.max_epochs=2", expect=2).stderr
+    assert "train images" in told
+    edit(file, data=data, versions={"torch": "2.0.0"})
+    assert "versions.torch: 2.0.0 then, " in door("train.py", "resume=run", "trainer.max_epochs=2").stderr

@@ -6,44 +6,48 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import Door
 from quiet import QUIET
 from torch.utils.data import DataLoader
 
-from imgclf.errors import InputError
 from imgclf.trainer import Trainer
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
-def test_what_is_asked_for_is_taken(precision: Any) -> None:
+def test_precision_is_what_is_asked_for_or_what_the_processor_is_able_to(precision: Any) -> None:
     assert Trainer(precision=precision, **QUIET).precision == precision
-
-
-def test_auto_computes_in_bfloat16_where_the_processor_says_that_it_can() -> None:
     info = Path("/proc/cpuinfo")
-    if not info.exists() or "flags" not in info.read_text():
-        pytest.skip("no /proc/cpuinfo to compare with")
-    able = bool(set(info.read_text().split()) & {"avx512_bf16", "amx_tile"})
-    assert Trainer(**QUIET).precision == ("bf16-mixed" if able else "32-true")
+    if info.exists() and "flags" in info.read_text():
+        able = bool(set(info.read_text().split()) & {"avx512_bf16", "amx_tile"})
+        assert Trainer(**QUIET).precision == ("bf16-mixed" if able else "32-true")
 
 
-@pytest.mark.parametrize("name", ["max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch"])
-def test_a_number_that_makes_no_sense_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=name):
-        Trainer(**QUIET, **{name: -2})
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_runs_of_other_precisions_can_be_evaluated(precision: str, door: Door) -> None:
+    given = ("logger=none", "debug=fast", "model=lenet", "trainer=cpu", f"trainer.precision={precision}")
+    door("train.py", *given, "hydra.run.dir=run")
+    door("evaluate.py", "run=run")
 
 
-class Counter(pl.Callback):
+def test_validation_every_other_epoch(door: Door, tmp_path: Path) -> None:
+    given = ("logger=none", "debug=fast", "trainer.max_epochs=5", "trainer.check_val_every_n_epoch=2")
+    door("train.py", *given, "hydra.run.dir=run")
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] in (1, 3), "an epoch that was validated"
+
+
+class Parent(pl.Callback):
     """Has two of the step hooks, one of them from its parent."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def on_train_batch_start(self, *args: Any) -> None:
+    def on_train_batch_start(self, *_: Any) -> None:
         self.calls.append("start")
 
 
-class Child(Counter):
-    def on_before_zero_grad(self, *args: Any) -> None:
+class Child(Parent):
+    def on_before_zero_grad(self, *_: Any) -> None:
         self.calls.append("zero")
 
 
@@ -59,23 +63,8 @@ class Net(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(callback: pl.Callback, tmp_path: Path, **settings: Any) -> Trainer:
-    trainer = Trainer(
-        max_epochs=2,
-        callbacks=[callback],
-        default_root_dir=str(tmp_path),
-        **(QUIET | settings),
-    )
-    trainer.fit(Net(), DataLoader(torch.ones(3, 2)))
-    return trainer
-
-
 def test_hooks_that_a_callback_has_are_called_also_inherited_ones(tmp_path: Path) -> None:
     callback = Child()
-    fit(callback, tmp_path)
+    trainer = Trainer(max_epochs=2, callbacks=[callback], default_root_dir=str(tmp_path), **QUIET)
+    trainer.fit(Net(), DataLoader(torch.ones(3, 2)))
     assert callback.calls == ["start", "zero"] * 6
-
-
-def test_a_profiler_that_is_asked_for_measures(tmp_path: Path) -> None:
-    trainer = fit(Counter(), tmp_path, profiler="simple")
-    assert "run_training_epoch" in trainer.profiler.summary()

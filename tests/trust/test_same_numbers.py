@@ -1,75 +1,47 @@
-"""The same seed gives the same numbers, however many processes share the work."""
+"""The same seed gives the same numbers, whoever gathers the batches; long runs hold no more than short ones."""
 
+import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from conftest import Door
-from quiet import quiet_trainer
-from run_files import weights
+from own import OWN, argument
+from run_files import assert_same
 
-from imgclf.callbacks.step_seed import StepSeed
-from imgclf.data.fashion_mnist import FashionMNISTMini
-from imgclf.images.augment import PadCropFlip
-from imgclf.models.mlp import MLP
-
-
-def trained(tmp_path: Path, num_workers: int) -> dict[str, torch.Tensor]:
-    """Weights after two epochs with dropout and augmentation."""
-    options: dict[str, Any] = {"in_channels": 1, "num_classes": 10, "resize": 28, "mean": [0.3], "std": [0.4]}
-    data = FashionMNISTMini(
-        batch_size=500,
-        eval_batch_size=1000,
-        val_fraction=0.1,
-        seed=0,
-        num_workers=num_workers,
-        augment="shift",
-        augmentations={"shift": PadCropFlip(pad_pixels=2, flip_probability=0.5, mode="reflect")},
-        **options,
-    )
-    torch.manual_seed(0)
-    net = MLP(
-        in_channels=1,
-        image_size=28,
-        num_classes=10,
-        hidden_sizes=[16],
-        dropout=0.5,
-        optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9),
-    )
-    trainer = quiet_trainer(
-        max_epochs=2,
-        limit_train_batches=5,
-        limit_val_batches=1,
-        use_distributed_sampler=False,
-        default_root_dir=tmp_path,
-        callbacks=[StepSeed(0)],
-    )
-    torch.manual_seed(num_workers)  # whatever went before
-    trainer.fit(net, datamodule=data)
-    return net.state_dict()
+LONG = bool(os.environ.get("IMGCLF_LONG"))  # 200 epochs and 100 jobs instead of a short form
+MIB = 2**20
+AUGMENT = ("data.augment=pad_crop_flip", "model.dropout=0.1")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_workers_that_gather_batches_change_nothing(tmp_path: Path) -> None:
-    alone, helped = trained(tmp_path, 0), trained(tmp_path, 2)
-    assert all(torch.equal(alone[name], helped[name]) for name in alone)
+def test_workers_that_gather_batches_change_nothing(door: Door, tmp_path: Path) -> None:
+    given = (*AUGMENT, "trainer.max_epochs=2", "trainer.limit_train_batches=5", "logger=none", "test=false")
+    for workers in (0, 2):
+        door("train.py", *given, f"data.num_workers={workers}", f"hydra.run.dir=run{workers}")
+    assert_same(tmp_path / "run0", tmp_path / "run2")
 
 
-@pytest.mark.parametrize("callbacks", ["default", "ema"])
-def test_two_processes_validate_one_network_with_its_statistics(door: Door, tmp_path: Path, callbacks: str) -> None:
-    here = Path(__file__).parent
-    (tmp_path / "validated").mkdir()
-    net = ("model=torchvision", "~model.net", "+model.net._target_=normed.Normed", f"callbacks={callbacks}")
-    gauge = ("+callbacks.gauge._target_=validated.Validated", f"+callbacks.gauge.folder={tmp_path / 'validated'}")
-    settings = (*net, *gauge, "trainer=ddp_cpu", "trainer.max_epochs=2", "data.batch_size=1000", "logger=none")
-    path = os.pathsep.join([str(here / "gauges"), str(here / "nets")])
-    door("train.py", *settings, "hydra.run.dir=run", PYTHONPATH=path)
-    for epoch in (0, 1):
-        a, b = (torch.load(tmp_path / "validated" / f"{rank}-{epoch}.pt", weights_only=True) for rank in (0, 1))
-        assert a.keys() == b.keys() >= {"net.layers.1.running_mean"}
-        assert [name for name in a if not torch.equal(a[name], b[name])] == []
-    # And it is what the checkpoint gives back.
-    kept = weights(tmp_path / "run", "last")
-    assert all(torch.equal(kept[name], a[name]) for name in kept)
+def assert_flat(file: Path, count: int, allowed_bytes: int) -> None:
+    """After a quarter of the readings, when all has been loaded that is going to be."""
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    begin, end = found[count // 4], found[-1]
+    assert len(found) == count
+    assert end["bytes"] - begin["bytes"] < allowed_bytes, found
+    for what in ("files", "threads", "children"):
+        assert end[what] <= begin[what] + 2, (what, found)  # one or two come late; what leaks grows with the readings
+
+
+def test_a_long_run_is_flat(door: Door, tmp_path: Path) -> None:
+    epochs = 200 if LONG else 12
+    gauge = argument("callbacks.gauge", "Gauge", file=tmp_path / "gauge")
+    given = (*AUGMENT, "callbacks=ema", gauge, "data.batch_size=500", f"trainer.max_epochs={epochs}")
+    door("train.py", *given, **OWN)
+    assert_flat(tmp_path / "gauge", epochs, allowed_bytes=16 * MIB)
+
+
+def test_a_long_sweep_in_one_process_is_flat(door: Door, tmp_path: Path) -> None:
+    jobs = 100 if LONG else 8
+    gauge = argument("callbacks.gauge", "Gauge", file=tmp_path / "gauge")
+    door("train.py", "-m", f"seed={','.join(map(str, range(jobs)))}", "debug=fast", gauge, "sweep.report=false", **OWN)
+    assert_flat(tmp_path / "gauge", jobs, allowed_bytes=(40 if LONG else 24) * MIB)

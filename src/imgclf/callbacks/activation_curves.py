@@ -7,10 +7,9 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
-from imgclf.callbacks.board import last_step, writers
+from imgclf.callbacks.board import last_step, log_picture, pages
 from imgclf.errors import InputError
-from imgclf.figures.activations import activation_curve, draw_activations
-from imgclf.figures.canvas import pixels
+from imgclf.figures.curves import activation_curve, draw_activations, pixels
 from imgclf.models.activations import ACTIVATIONS
 
 
@@ -48,8 +47,8 @@ class ActivationCurves(Callback):
         # Of copies, which become double precision. A network that has diverged may have learnt no finite slope.
         curves = {name: activation_curve(copy.deepcopy(m).cpu(), self.inputs) for name, m in found.items()}
         curves = {name: curve for name, curve in curves.items() if np.isfinite(curve.values + curve.slopes).all()}
-        for writer in writers(trainer) if curves else []:
-            writer.add_image("activations", pixels(draw_activations(curves)), step, dataformats="HWC")
+        if curves and pages(trainer):
+            log_picture(trainer, "activations", pixels(draw_activations(curves)), step)
 
 
 def activations(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

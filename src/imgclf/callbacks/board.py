@@ -1,11 +1,12 @@
-"""What every callback that writes to TensorBoard asks: where to, when, at which step, and under which names."""
+"""What every callback that writes to loggers asks: where to, when, at which step, and under which names."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from imgclf.errors import InputError
@@ -15,17 +16,39 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
 
-def has_board(trainer: Trainer) -> bool:
-    """Whether a fit writes to TensorBoard; the same in all its processes."""
+def shows(trainer: Trainer) -> bool:
+    """Whether a fit has a logger that shows curves and pictures; the same in all its processes."""
     is_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
-    return is_fit and any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+    return is_fit and any(not isinstance(logger, CSVLogger) for logger in trainer.loggers)
+
+
+def pages(trainer: Trainer) -> list[Logger]:
+    """The loggers to which this process writes curves and pictures: in the first process of a fit, others have none."""
+    if not (trainer.is_global_zero and shows(trainer)):
+        return []
+    return [logger for logger in trainer.loggers if not isinstance(logger, CSVLogger)]
 
 
 def writers(trainer: Trainer) -> list["SummaryWriter"]:
-    """Where this process writes to: the first process of a fit to each of its TensorBoard loggers, others nowhere."""
-    if not (trainer.is_global_zero and has_board(trainer)):
-        return []
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    """The same for what TensorBoard alone can show."""
+    return [logger.experiment for logger in pages(trainer) if isinstance(logger, TensorBoardLogger)]
+
+
+def log_scalars(trainer: Trainer, values: Mapping[str, float], step: int) -> None:
+    """Write points of curves to every logger that shows some."""
+    for logger in pages(trainer):
+        logger.log_metrics(dict(values), step)
+
+
+def log_picture(trainer: Trainer, name: str, picture: NDArray[np.uint8], step: int) -> None:
+    """Write a picture, uint8 (h, w, 3), to every logger that shows some: TensorBoard, Weights & Biases, MLflow."""
+    for logger in pages(trainer):
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, step, dataformats="HWC")
+        elif isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step)
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_image(logger.run_id, picture, artifact_file=f"{name}/{step:08}.png")
 
 
 def last_step(trainer: Trainer) -> int:

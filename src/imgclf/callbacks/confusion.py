@@ -4,7 +4,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from imgclf.callbacks.board import checked_every, class_names, writers
+from imgclf.callbacks.board import checked_every, class_names, log_picture, pages
 from imgclf.callbacks.validation_picture import ValidationPicture
 from imgclf.pictures.confusion import accuracy_picture, confusion_picture
 
@@ -39,8 +39,8 @@ class Confusion(ValidationPicture):
         counts = self.counts
         if trainer.world_size > 1:
             counts = trainer.strategy.reduce(counts, reduce_op="sum")
-        for writer in writers(trainer):
+        if pages(trainer):
             table = counts.cpu().numpy()
             names = class_names(trainer, len(table))
-            writer.add_image("validation/confusion", confusion_picture(table, names), step, dataformats="HWC")
-            writer.add_image("validation/accuracy_by_class", accuracy_picture(table, names), step, dataformats="HWC")
+            log_picture(trainer, "validation/confusion", confusion_picture(table, names), step)
+            log_picture(trainer, "validation/accuracy_by_class", accuracy_picture(table, names), step)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.board import as_seen, checked_every, class_names, last_step, writers
+from imgclf.callbacks.board import as_seen, checked_every, class_names, last_step, log_picture, pages
 from imgclf.errors import InputError
 from imgclf.pictures.grid import captioned
 from imgclf.pictures.lettering import INK
@@ -50,10 +50,11 @@ class Inputs(Callback):
     def _draw(self, trainer: Trainer, pl_module: LightningModule, part: str, batch: Any) -> None:
         # The step that a training batch is for, or the last one that a validation came after.
         step = trainer.global_step if part == "train" else last_step(trainer)
-        for writer in writers(trainer):
-            images, labels = batch[0][: self.images], batch[1][: self.images].tolist()
+        if pages(trainer):
+            images, labels = batch[0][: self.images], batch[1][: self.images]
+            labels = (labels.argmax(dim=1) if labels.ndim == 2 else labels).tolist()  # of mixed images the larger share
             names = class_names(trainer, getattr(pl_module, "num_classes", max(labels) + 1))
             channels, height, width = images.shape[1:]
             title = f"{part}: {channels} x {height} x {width} pixels"
             picture = captioned(as_seen(trainer, images), [[(names[c], INK)] for c in labels], self.columns, title)
-            writer.add_image(f"inputs/{part}", picture, step, dataformats="HWC")
+            log_picture(trainer, f"inputs/{part}", picture, step)

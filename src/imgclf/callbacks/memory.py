@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.board import last_step, writers
+from imgclf.callbacks.board import last_step, log_scalars, pages
 
 _STATUS = Path("/proc/self/status")
 
@@ -21,12 +21,11 @@ class Memory(Callback):
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for writer in writers(trainer):
-            step = last_step(trainer)
-            if (megabytes := process_megabytes()) is not None:
-                writer.add_scalar("memory/process_MB", megabytes, step)
+        if pages(trainer):
+            found = {"memory/process_MB": process_megabytes()}
             if pl_module.device.type == "cuda":
-                writer.add_scalar("memory/gpu_MB", torch.cuda.max_memory_allocated(pl_module.device) / 2**20, step)
+                found["memory/gpu_MB"] = torch.cuda.max_memory_allocated(pl_module.device) / 2**20
+            log_scalars(trainer, {k: v for k, v in found.items() if v is not None}, last_step(trainer))
 
 
 def process_megabytes() -> float | None:

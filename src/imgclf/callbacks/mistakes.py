@@ -4,7 +4,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from imgclf.callbacks.board import as_seen, checked_every, class_names, writers
+from imgclf.callbacks.board import as_seen, checked_every, class_names, log_picture, pages
 from imgclf.callbacks.validation_picture import ValidationPicture
 from imgclf.errors import InputError
 from imgclf.pictures.grid import captioned
@@ -69,7 +69,7 @@ class Mistakes(ValidationPicture):
             scores, classes, images = (
                 trainer.strategy.all_gather(part.contiguous()).flatten(0, 1) for part in (scores, classes, images)
             )
-        for writer in writers(trainer):
+        if pages(trainer):
             order = scores.argsort(descending=True, stable=True)[: self.images]
             order = order[scores[order] >= 0]
             wrong, count = totals.tolist()
@@ -80,7 +80,7 @@ class Mistakes(ValidationPicture):
             ]
             title = f"{len(captions)} most confident of {wrong:,} mistakes among {count:,} images"
             picture = captioned(as_seen(trainer, images[order]), captions, self.columns, title)
-            writer.add_image("validation/mistakes", picture, step, dataformats="HWC")
+            log_picture(trainer, "validation/mistakes", picture, step)
 
 
 def _padded(found: tuple[Tensor, Tensor, Tensor], missing: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,10 +6,10 @@ from imgclf.callbacks.board import writers
 
 LAYOUT = {
     "training and validation": {
-        "loss": ["Multiline", ["loss/train$", "loss/val$"]],
-        "accuracy": ["Multiline", ["accuracy/train$", "accuracy/val$"]],
+        "loss": ["Multiline", ["train/loss$", "val/loss$"]],
+        "accuracy": ["Multiline", ["train/acc$", "val/acc$"]],
     },
-    "learning rate": {"set and planned": ["Multiline", ["rate/lr$", "rate/planned$"]]},
+    "learning rate": {"set and planned": ["Multiline", ["lr$", "lr/planned$"]]},
 }
 
 

@@ -4,13 +4,13 @@ import math
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.board import writers
+from imgclf.callbacks.board import log_scalars, pages
 from imgclf.errors import InputError
 from imgclf.schedules.callback import Schedule
 
 
 class PlannedRate(Callback):
-    """The rates that the schedule is going to set, as the curve ``rate/planned`` beside ``rate/lr``.
+    """The rates that the schedule is going to set, as the curve ``lr/planned`` beside ``lr``.
 
     A run without an end, or without a schedule, has no such curve.
 
@@ -27,16 +27,14 @@ class PlannedRate(Callback):
         self.points = points
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        boards = writers(trainer)
         schedule = schedule_of(trainer)
-        if not boards or schedule is None:
+        if not pages(trainer) or schedule is None:
             return
         steps_per_update = 1 if schedule.interval == "batch" else _steps_per_epoch(trainer)
         for update, rate in planned_rates(schedule, trainer, self.points).items():
             # What comes before the step at which a run is resumed has been written already.
             if update * steps_per_update >= trainer.global_step:
-                for writer in boards:
-                    writer.add_scalar("rate/planned", rate, update * steps_per_update)
+                log_scalars(trainer, {"lr/planned": rate}, update * steps_per_update)
 
 
 def schedule_of(trainer: Trainer) -> Schedule | None:

@@ -2,10 +2,9 @@
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.callbacks.board import writers
+from imgclf.callbacks.board import log_picture, pages
 from imgclf.callbacks.planned_rate import planned_rates, schedule_of
-from imgclf.figures.canvas import pixels
-from imgclf.figures.schedules import draw_schedules
+from imgclf.figures.curves import draw_schedules, pixels
 
 _POINTS = 600  # about one for each two pixels of the picture
 
@@ -17,9 +16,8 @@ class SchedulePicture(Callback):
         schedule = schedule_of(trainer)
         if schedule is None or trainer.global_step > 0:
             return
-        for writer in writers(trainer):
-            if rates := planned_rates(schedule, trainer, _POINTS):
-                unit = "epoch" if schedule.interval == "epoch" else "optimizer step"
-                panels = {type(schedule).__name__: {"": list(rates.values())}}
-                picture = pixels(draw_schedules(panels, unit, list(rates)))
-                writer.add_image("schedule", picture, trainer.global_step, dataformats="HWC")
+        if pages(trainer) and (rates := planned_rates(schedule, trainer, _POINTS)):
+            unit = "epoch" if schedule.interval == "epoch" else "optimizer step"
+            panels = {type(schedule).__name__: {"": list(rates.values())}}
+            picture = pixels(draw_schedules(panels, unit, list(rates)))
+            log_picture(trainer, "schedule", picture, trainer.global_step)

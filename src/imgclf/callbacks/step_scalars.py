@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from imgclf.callbacks.board import has_board, writers
+from imgclf.callbacks.board import log_scalars, shows
 from imgclf.models.classifier import Classifier
 
 _KEY = "step_scalars"
@@ -32,7 +32,7 @@ class StepScalars(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: nothing by steps
         self._batches = every_n_steps * trainer.accumulate_grad_batches or sys.maxsize
-        self._writes = has_board(trainer)
+        self._writes = shows(trainer)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         # Here for both, since every hook takes time at every step: the step's own images have been counted by now.
@@ -44,7 +44,7 @@ class StepScalars(Callback):
             self._norms.append((trainer.global_step, torch.nn.utils.get_total_norm(gradients)))
         if is_end and isinstance(pl_module, Classifier):
             totals = pl_module.stage_totals("train")
-            sums = torch.stack([totals.loss_sum, totals.correct.float(), totals.count.float()])
+            sums = torch.stack([totals.loss_sum, totals.correct, totals.count.float()])
             self._sums.append((trainer.global_step, sums))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,9 +63,8 @@ class StepScalars(Callback):
         if self._norms:
             # After averaging over the processes the gradient is the same in each.
             lengths = torch.stack([norm for _, norm in self._norms]).tolist()
-            for writer in writers(trainer):
-                for (step, _), length in zip(self._norms, lengths, strict=True):
-                    writer.add_scalar("gradient/norm", length, step)
+            for (step, _), length in zip(self._norms, lengths, strict=True):
+                log_scalars(trainer, {"gradient/norm": length}, step)
         if self._sums:
             self._write_means(trainer)
         self._norms, self._sums = [], []
@@ -78,8 +77,6 @@ class StepScalars(Callback):
         epoch, before = self._before
         begin = before if epoch == trainer.current_epoch else torch.zeros_like(before)
         stretches = torch.diff(sums, dim=0, prepend=begin[None])
-        for writer in writers(trainer):
-            for (step, _), (loss, right, images) in zip(self._sums, stretches.tolist(), strict=True):
-                writer.add_scalar("loss/train_steps", loss / images, step)
-                writer.add_scalar("accuracy/train_steps", right / images, step)
+        for (step, _), (loss, right, images) in zip(self._sums, stretches.tolist(), strict=True):
+            log_scalars(trainer, {"train/loss_step": loss / images, "train/acc_step": right / images}, step)
         self._before = (trainer.current_epoch, sums[-1])

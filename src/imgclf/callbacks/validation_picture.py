@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from imgclf.callbacks.board import has_board, is_due, last_step
+from imgclf.callbacks.board import is_due, last_step, shows
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ValidationPicture(Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not has_board(trainer):
+        if not shows(trainer):
             return
         if not isinstance(outputs, Tensor) or outputs.ndim != 2:
             if not self._has_warned:

@@ -3,8 +3,6 @@
 Legend of shapes: n images of a batch, c channels, h = w pixels.
 """
 
-import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -15,14 +13,16 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
+from imgclf.data import transforms
+from imgclf.data.agreement import require_batches, require_images, require_ranges
 from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, PlainBatches, TrainBatches, TrainLoader
+from imgclf.data.decode import Decode
 from imgclf.data.fingerprint import fingerprint
+from imgclf.data.fingerprint import mean_and_std as measured
+from imgclf.data.pixels import resize as resized
+from imgclf.data.pixels import to_float
 from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
-from imgclf.images.augment import Augmentation, NoAugmentation
-from imgclf.images.pixels import resize, to_float
-
-FitOn = Literal["train", "train_valid"]
 
 
 class ImageData(LightningDataModule):
@@ -35,7 +35,7 @@ class ImageData(LightningDataModule):
         in_channels: channels handed to the network: those of the images, or 3 for grey images, repeated.
         num_classes: number of classes.
         resize: side in pixels of what the network is fed; that of the stored images means no resizing.
-        mean: by stored channel, of pixels in [0, 1].
+        mean: by stored channel, of pixels in [0, 1]; None measures that of the training images.
         std: by stored channel, likewise.
         batch_size: training images a step, over all processes.
         eval_batch_size: images a step of validation and test, over all processes.
@@ -44,8 +44,9 @@ class ImageData(LightningDataModule):
         shuffle: draw a new order of the training images each epoch.
         drop_last: leave a smaller last training batch out.
         num_workers: processes that gather batches ahead; 0 is fastest for images in memory.
-        augment: which of ``augmentations`` training images go through; ``none`` for none.
-        augmentations: by name; each is called with whole batches, on the device, before the conversion to float.
+        augment: which of ``augmentations`` training images go through, one or several in their order; or ``none``.
+        augmentations: by name; see :mod:`imgclf.data.transforms`.
+        mix: ``mixup`` or ``cutmix`` mixes the images of each training batch, and their labels; or ``none``.
         resident: keep the images in a GPU's memory, where gathering a batch costs next to nothing; ``auto`` does so
             where they take no more than a quarter of what is free. Each process of a DDP run keeps all of them.
             Without a GPU, and for images to predict, it means nothing.
@@ -62,8 +63,8 @@ class ImageData(LightningDataModule):
         in_channels: int,
         num_classes: int,
         resize: int,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
         batch_size: int,
         eval_batch_size: int,
         val_fraction: float,
@@ -71,42 +72,27 @@ class ImageData(LightningDataModule):
         shuffle: bool = True,
         drop_last: bool = False,
         num_workers: int = 0,
-        augment: str = "none",
-        augmentations: Mapping[str, Augmentation] | None = None,
+        augment: str | Sequence[str] = "none",
+        augmentations: Mapping[str, Any] | None = None,
+        mix: Literal["none", "mixup", "cutmix"] = "none",
         resident: bool | Literal["auto"] = "auto",
-        fit_on: FitOn = "train",
+        fit_on: Literal["train", "train_valid"] = "train",
     ) -> None:
         super().__init__()
-        for name, value in {
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-            "resize": resize,
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-        }.items():
-            if value < 1:
-                raise InputError(f"data.{name} must be at least 1, got {value}")
-        most = max(64, 8 * (os.cpu_count() or 1))
-        if not 0 <= num_workers <= most:
-            raise InputError(
-                f"data.num_workers must lie in 0 to {most} on this machine, got {num_workers}; 0 is fastest"
-            )
-        if resident is True and num_workers > 0:
-            raise InputError(
-                f"data.resident=true and data.num_workers={num_workers}: workers cannot reach images in a GPU's "
-                "memory, set data.num_workers=0"
-            )
-        if not 0 < val_fraction < 1:
-            raise InputError(f"data.val_fraction must lie in (0, 1), got {val_fraction}")
-        if len(mean) != len(std) or not all(s > 0 for s in std) or not all(map(math.isfinite, (*mean, *std))):
-            raise InputError(
-                f"data.mean={list(mean)} and data.std={list(std)} must have one finite entry a channel, std above 0"
-            )
+        require_ranges(locals())
+        known = {"none": None} | dict(augmentations or {})
+        names = [augment] if isinstance(augment, str) else list(augment)
+        for name in names:
+            if name not in known:
+                raise InputError(f"data.augment must be one or several of {', '.join(known)}, got {name!r}")
+        self.augmentations = [found for name in names if (found := known[name]) is not None]
+        self.mixer = transforms.mixer(mix, num_classes)
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.resize = resize
-        self.mean = mean
-        self.std = std
+        self.mean, self.std = mean, std
+        # How pictures from elsewhere become what is stored.
+        self.decode = Decode(len(mean) if mean is not None else in_channels, resize)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.val_fraction = val_fraction
@@ -115,12 +101,6 @@ class ImageData(LightningDataModule):
         self.drop_last = drop_last
         self.num_workers = num_workers
         self.resident = resident
-        known = {"none": NoAugmentation()} | dict(augmentations or {})
-        if augment not in known:
-            raise InputError(f"data.augment must be one of {', '.join(known)}, got {augment!r}")
-        self.augmentation = known[augment]
-        if fit_on not in ("train", "train_valid"):
-            raise InputError(f"data.fit_on must be train or train_valid, got {fit_on!r}")
         self.fit_on = fit_on
         self.train_set: ImageArray
         self.val_set: ImageArray
@@ -151,18 +131,26 @@ class ImageData(LightningDataModule):
         """What run.json says of the images of ``train``, ``test`` or ``unlabelled``, stored form."""
         return fingerprint(images)
 
+    def mean_and_std(self, images: ImageArray) -> tuple[list[float], list[float]]:
+        """By channel, of the pixels in [0, 1] of these training images."""
+        return measured(images)
+
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once."""
         part = {"test": "test", "predict": "unlabelled"}.get(stage, "train")
         if part in self._read:
             return
         images: ImageArray = getattr(self, f"read_{part}")()
-        self._check(images)
+        require_images(self, images)
         if self.fingerprints is not None:
             self.fingerprints[part] = self.fingerprint(part, images)
         if part == "train":
             train, val = self.split(images.labels.numpy())
-            everything = images if self.fit_on == "train_valid" else images.part(train)
+            if self.mean is None:
+                self.mean, self.std = self.mean_and_std(images.part(train))
+            if self.fit_on == "train_valid":
+                train = np.sort(np.concatenate([train, val]))
+            everything = images if len(train) == len(images) else images.part(train)
             self.train_set, self.val_set = self._near(everything), self._near(images.part(val))
         else:
             setattr(self, f"{part}_set", self._near(images) if part == "test" else images)
@@ -178,31 +166,6 @@ class ImageData(LightningDataModule):
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-
-    def _check(self, images: ImageArray) -> None:
-        channels = images.images.shape[1]
-        if len(self.mean) != channels:
-            raise InputError(
-                f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s): give one each"
-            )
-        if self.in_channels != channels and (self.in_channels, channels) != (3, 1):
-            more = ", or 3 to have the grey channel repeated" if channels == 1 else ""
-            raise InputError(
-                f"data.in_channels={self.in_channels}, but the images have {channels} channel(s): "
-                f"give data.in_channels={channels}{more}"
-            )
-        largest = int(images.labels.max())
-        if largest >= self.num_classes:
-            raise InputError(
-                f"data.num_classes={self.num_classes}, but there is a label {largest}: "
-                f"give data.num_classes={largest + 1} or more"
-            )
-        names = getattr(self, "class_names", None)  # a data set of a user's own may have none
-        if names is not None and len(names) != self.num_classes:
-            raise InputError(
-                f"data.num_classes={self.num_classes}, but the data set names {len(names)} classes: "
-                f"give data.num_classes={len(names)}"
-            )
 
     def train_dataloader(self) -> TrainLoader:
         rank, world_size = self._place()
@@ -221,7 +184,7 @@ class ImageData(LightningDataModule):
             world_size=world_size,
         )
         loader = TrainLoader(self.train_set, batches, self.num_workers, pin=self._device().type == "cuda")
-        self._check_limits("train", len(loader))
+        require_batches(self.trainer, "train", len(loader))
         return loader
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
@@ -238,28 +201,8 @@ class ImageData(LightningDataModule):
         rank, world_size = self._place()
         batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
         loader = BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
-        self._check_limits(stage, len(loader))
+        require_batches(self.trainer, stage, len(loader))
         return loader
-
-    def _check_limits(self, stage: str, count: int) -> None:
-        """Refuse what Lightning would answer with a traceback, now that the number of batches is known."""
-        if self.trainer is None:
-            return
-        # Private, as all that says so; Lightning would build the loaders anew, with samplers of its own.
-        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
-            raise InputError(
-                "trainer.use_distributed_sampler=true: the data share the images out themselves; give false"
-            )
-        limit = getattr(self.trainer, f"limit_{stage}_batches")
-        taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
-        if taken == 0 < limit:
-            raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} batch(es) is none: give a whole number")
-        every = self.trainer.val_check_interval
-        if stage == "train" and type(every) is int and every > taken and self.trainer.check_val_every_n_epoch:
-            raise InputError(
-                f"trainer.val_check_interval={every}, but an epoch has {taken} batches: give at most {taken}, or count "
-                "on over epochs with trainer.check_val_every_n_epoch=null"
-            )
 
     def _place(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -271,9 +214,14 @@ class ImageData(LightningDataModule):
         if isinstance(batch, Tensor):  # a network's example input, as it is fed
             return batch
         images, labels = batch
-        if self.trainer is not None and self.trainer.training and not isinstance(self.augmentation, NoAugmentation):
-            images = self.augmentation(images, self._draws(self.trainer))
-        images = self.to_input(images)
+        if self.trainer is not None and self.trainer.training and (self.augmentations or self.mixer is not None):
+            draws = self._draws(self.trainer)
+            images = self.to_input(transforms.apply(self.augmentations, images, draws))
+            if self.mixer is not None:
+                transforms.seed(draws)
+                images, labels = self.mixer(images, labels)
+        else:
+            images = self.to_input(images)
         if self.trainer is not None:
             images = images.to(self.trainer.lightning_module.dtype)  # float32, unless all weights are of another
         return images, labels
@@ -286,7 +234,9 @@ class ImageData(LightningDataModule):
 
     def to_input(self, images: Tensor) -> Tensor:
         """What the network is fed for stored images, without augmentation; shapes as above."""
-        images = resize(to_float(images, self.mean, self.std), self.resize)
+        if self.mean is None or self.std is None:
+            raise InputError("data.mean=null: it is measured in training only; give data.mean and data.std")
+        images = resized(to_float(images, self.mean, self.std), self.resize)
         if images.shape[1] != self.in_channels:
             images = images.expand(-1, self.in_channels, -1, -1)
         return images

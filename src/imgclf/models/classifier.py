@@ -4,7 +4,7 @@ Legend of shapes: n images of a batch, c channels, h = w = image_size pixels, k 
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
+from torchmetrics import MetricCollection
 
 from imgclf.errors import InputError
 from imgclf.models.smallest_image import LARGEST_TRIED, smallest_image_size
@@ -42,6 +43,8 @@ class Classifier(LightningModule):
             or on a GPU are faster with; the numbers differ by rounding only. ``auto`` does so just there.
         compile: translate the network with ``torch.compile`` before its first step, which takes a while and then runs
             faster on a GPU.
+        metrics: of torchmetrics, by the names under which validation and test log them besides loss and accuracy; each
+            is given probabilities (n, k) and labels (n,). One that gives a value a class is logged a class each.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
     Raises:
@@ -61,12 +64,13 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         channels_last: bool | Literal["auto"] = "auto",
         compile: bool = False,
+        metrics: Mapping[str, Any] | None = None,
         optimizer: OptimizerFactory | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise InputError(f"model.label_smoothing must lie in [0, 1), got {label_smoothing}")
-        self.save_hyperparameters(ignore=["net", "optimizer"], logger=False)
+        self.save_hyperparameters(ignore=["net", "optimizer", "metrics"], logger=False)
         self.net = net
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
@@ -76,6 +80,10 @@ class Classifier(LightningModule):
         self.make_optimizer = optimizer
         self.average_flips = False
         self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
+        more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
+        self.has_more = bool(more)
+        self.more = nn.ModuleDict({f"{s}_more": MetricCollection(dict(more), prefix=f"{s}/") for s in ("val", "test")})
+        self.metric_names = (*type(self).metric_names, *more)
         # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
         self.input_shape = (1, in_channels, image_size, image_size)
         self.example_input_array = torch.zeros(self.input_shape)
@@ -131,7 +139,7 @@ class Classifier(LightningModule):
         return self.net(images.contiguous(memory_format=self.memory_format))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,)."""
+        """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,) or, mixed, float (n, k)."""
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(_exact(logits), labels, label_smoothing=self.label_smoothing)
@@ -161,6 +169,8 @@ class Classifier(LightningModule):
         images, labels = batch
         logits = self(images)
         self.stage_totals(stage).update(F.cross_entropy(_exact(logits), labels), logits, labels)
+        if self.has_more:
+            self.more_metrics(stage).update(logits.float().softmax(dim=1), labels)
         return logits
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -189,6 +199,20 @@ class Classifier(LightningModule):
         # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
         totals.reset()
+        if self.has_more and stage != "train":
+            names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
+            values = {}
+            for name, value in self.more_metrics(stage).compute().items():
+                is_one = value.ndim == 0
+                values |= {name: value} if is_one else {f"{name}/{n}": v for n, v in zip(names, value, strict=True)}
+            self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+            self.more_metrics(stage).reset()
+
+    def more_metrics(self, stage: str) -> MetricCollection:
+        """The metrics besides loss and accuracy of ``val`` or ``test``."""
+        found = self.more[f"{stage}_more"]
+        assert isinstance(found, MetricCollection)
+        return found
 
     def stage_totals(self, stage: str) -> Totals:
         """Running loss and accuracy of ``train``, ``val`` or ``test``."""

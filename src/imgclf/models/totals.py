@@ -23,14 +23,15 @@ class Totals(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.add_state("loss_sum", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("correct", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("correct", torch.tensor(0.0), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
     def _apply(self, fn: Any, exclude_state: Sequence[str] = "") -> nn.Module:
         # A sum in 16 bits soon takes in nothing more; torchmetrics guards against `.half()`, not against `.to(dtype)`.
         super()._apply(fn, exclude_state)
         if self.loss_sum.dtype.itemsize == 2:
-            self.loss_sum = self._defaults["loss_sum"] = self.loss_sum.float()
+            self.loss_sum, self.correct = self.loss_sum.float(), self.correct.float()
+            self._defaults |= {name: torch.tensor(0.0) for name in ("loss_sum", "correct")}
         return self
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -39,11 +40,16 @@ class Totals(Metric):
         Args:
             loss: mean loss of the batch, a scalar.
             logits: float (n, num_classes).
-            labels: int64 (n,).
+            labels: int64 (n,); or float (n, num_classes), of mixed images the share of each class, of which the image
+                counts as right by that of the class predicted.
         """
         # In place and by method: assigning to an attribute of a module costs more than the addition.
         self.loss_sum.add_(loss, alpha=len(labels))
-        self.correct.add_((logits.argmax(dim=1) == labels).sum())
+        predicted = logits.argmax(dim=1)
+        if labels.ndim == 1:
+            self.correct.add_((predicted == labels).sum())
+        else:
+            self.correct.add_(labels.gather(1, predicted[:, None]).sum())
         self.count.add_(len(labels))
 
     def compute(self) -> dict[str, Tensor]:

@@ -1,182 +1,103 @@
-"""report.html: one file that needs nothing else, opened from disk.
+"""report.html: one page that needs nothing else. All texts are escaped: by jinja2, or in figures for plotly."""
 
-Everything that comes from run folders is escaped, and a content security policy lets no script run but the page's
-own, by its hash, and nothing be fetched.
-"""
-
-import base64
-import hashlib
-import math
-import os
-from collections.abc import Iterable, Sequence
-from html import escape
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
-from imgclf.report.figures import Figure, effects, learning_curves, learning_rates
-from imgclf.report.groups import Group, Grouped
-from imgclf.report.runs import Run
-from imgclf.report.settings import ABSENT
-from imgclf.report.terminal import best_command, metric_cell, metric_title, not_finished, notes, seeds_cell
-from imgclf.report.text import counted, number, plain_metric, printable
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
-_HERE = Path(__file__).parent
+from imgclf.report.runs import FINISHED, Runs
+from imgclf.report.tables import Table, all_runs, shown
 
-
-def page(report: Grouped, runs: Sequence[Run], title: str, out: Path) -> str:
-    """The whole page.
-
-    Args:
-        report: the groups.
-        runs: all runs, in order.
-        title: what is reported.
-        out: folder of the page, from which links lead to the runs.
-    """
-    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-    figures = [figure for figure in (learning_curves(report), effects(report), learning_rates(report)) if figure]
-    parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(printable(title))}</title>",
-        f"<style>{style}</style></head><body>",
-        f"<h1>{escape(printable(title))}</h1>",
-        *_summary(report, runs),
-        *_settings_table(report),
-        *_not_finished(runs),
-        *_damaged(runs),
-        *(text for figure in figures for text in _figure(figure)),
-        *_runs_table(report, runs, out),
-        f"<script>{script}</script></body></html>",
-    ]
-    return "\n".join(parts) + "\n"
+_CURVES = ("train/loss", "val/loss", "train/acc", "val/acc", "lr")
+_SHOWN, _POINTS = 50, 200  # lines that are shown at first; points of each
+_SEVERAL = 5  # groups that make a search
 
 
-def _summary(report: Grouped, runs: Sequence[Run]) -> Iterable[str]:
-    outcomes: dict[str, int] = {}
-    for run in runs:
-        outcomes[run.outcome] = outcomes.get(run.outcome, 0) + 1
-    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items(), key=lambda o: -o[1]))
-    yield f"<p>{counted(len(runs), 'run')} ({escape(counts)}) of {counted(len(report.groups), 'setting')}</p>"
-    command = best_command(report)
-    if command:
-        yield f"<p>Best: <code>{escape(command)}</code></p>"
-    for note in notes(report, runs):
-        yield f'<p class="quiet">{escape(note)}</p>'
+def page(runs: Runs, found: Sequence[Table], title: str) -> str:
+    """The whole text."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    sections = []
+    for table in found:
+        figures, correlations = _figures(table, runs.curves)
+        # JSON has these signs in texts alone, where plotly takes them for HTML.
+        text = Markup(json.dumps(figures).replace("&", "&amp;").replace("<", "&lt;"))
+        sections.append((table, text, len(figures), correlations))
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        plotly=get_plotlyjs(),
+        sections=sections,
+        outcomes=", ".join(f"{count:,} {outcome}" for outcome, count in runs.about.outcome.value_counts().items()),
+        runs=all_runs(runs, found).apply(lambda column: [shown(value, str(column.name)) for value in column]),
+        problems=runs.about[["name", "problems"]].explode("problems").dropna(),
+    )
 
 
-def _settings_table(report: Grouped) -> Iterable[str]:
-    groups = [group for group in report.groups if group.metrics]
-    if not groups:
-        return
-    metrics = report.metric_names
-    wanted = [report.sort] if report.sort in metrics else []
-    names = list(dict.fromkeys([*wanted, *metrics]))
-    yield "<h2>Settings</h2>"
-    order = f"By {escape(metric_title(report.sort))}; mean" if report.sort else "Mean"
-    yield f'<p class="quiet">{order} ± sample standard deviation over seeds. Train and val: the last epoch; best: the '
-    yield "epoch with the best validation, which is tested. A click on a head sorts.</p>"
-    rows = [[*_values(report, group), (seeds_cell(group), str(group.seeds)), *_means(group, names)] for group in groups]
-    yield from _table([*report.titles, "seeds", *map(metric_title, names)], rows)
+def _figures(table: Table, curves: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
+    """Curves; a point a group for each setting; of a search, parallel coordinates and Spearman's rank correlations."""
+    curves = curves[curves.run.isin(table.runs.index)].dropna(axis="columns", how="all")
+    names = [name for name in _CURVES if name in curves]
+    figures = [_curves(table, curves, names)] if names else []
+    if len(table.values) < 2 or not table.metrics:
+        return figures, ""
+    mean, std = (frame[table.metrics[0]] for frame in (table.mean, table.std))
+    texts, settings = table.texts, pd.DataFrame(index=mean.index)
+    for key, title in table.titles.items():
+        numbers = pd.to_numeric(table.values[key], errors="coerce")
+        in_order = sorted(set(texts[title]), key=lambda text: (len(text), text))  # [8] before [16]
+        settings[title] = numbers if numbers.notna().all() else pd.Categorical(texts[title], in_order)
+        points = {"mode": "markers", "x": settings[title].tolist(), "y": mean.tolist(), "text": table.labels}
+        points |= {"error_y": {"array": std.fillna(0).tolist(), "thickness": 1}, "marker": {"opacity": 0.7}}
+        figures.append(
+            {"data": [points], "layout": {"xaxis": _axis(settings[title]), "yaxis": _axis(mean), "height": 320}}
+        )
+    if mean.count() < _SEVERAL:
+        return figures, ""
+    settings, mean, dimensions = settings[mean.notna()], mean.dropna(), list[dict[str, Any]]()
+    for title, values in settings.items():  # each axis in the order of its values
+        places, choices = pd.factorize(values, sort=True)
+        ticks = np.unique(np.linspace(0, len(choices) - 1, 8).astype(int)).tolist()
+        axis = {"label": title, "tickvals": ticks, "ticktext": [shown(choices[tick]) for tick in ticks]}
+        dimensions.append(axis | {"values": places.tolist()})
+    dimensions.append({"label": mean.name, "values": mean.tolist()})
+    lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": mean.tolist(), "colorscale": "Viridis"}}
+    figures.append({"data": [lines], "layout": {"height": 380, "margin": {"t": 60, "l": 80}}})
+    ranks = settings.select_dtypes("number").rank().corrwith(mean.rank()).dropna()
+    found = ", ".join(f"{title} {value:+.2f}" for title, value in ranks.items())
+    return figures, f"Rank correlation (Spearman) with {mean.name}: {found}." if len(ranks) else ""
 
 
-def _values(report: Grouped, group: Group) -> list[tuple[str, str]]:
-    raws = zip(group.values, group.raw, strict=True)
-    return [(text, str(raw) if number(raw) is not None else "" if raw is ABSENT else text) for text, raw in raws]
+def _curves(table: Table, curves: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """A line a group, the mean over its seeds; runs that have not finished by themselves, dashed."""
+    axes = ["", "2", "3", "4", "5"][: len(names)]
+    apart = curves.run.where(curves.run.map(table.runs.outcome) != FINISHED, -1).rename("apart")
+    keys = [curves.run.map(table.runs.group).rename("group"), apart, "epoch"]
+    labels, data = table.labels, []
+    for (group, run), line in curves.groupby(keys)[names].agg(["mean", "std"]).round(6).groupby(level=[0, 1]):
+        line = line.iloc[np.linspace(0, len(line) - 1, min(len(line), _POINTS)).astype(int)]
+        which = f" ({table.runs['name'][run]}: {table.runs.outcome[run]})" if run >= 0 else ""
+        shared = {"name": labels[group] + which, "legendgroup": f"{group} {run}"}
+        shared |= {"x": [int(epoch) + 1 for *_, epoch in line.index], "mode": "lines" if len(line) > 1 else "markers"}
+        shared |= {"line": {"color": f"hsl({137.5 * group % 360:.0f}, 65%, 45%)", "dash": "dash" if which else "solid"}}
+        shared |= {"visible": True if group < _SHOWN else "legendonly"}
+        for axis, (mean, std) in zip(axes, line.to_numpy().T.reshape(len(names), 2, -1), strict=True):
+            hover = "epoch %{x}: %{y:.4g}" + " ± %{customdata:.2g}" * bool(np.isfinite(std).any())
+            values = {"y": mean.tolist(), "customdata": std.tolist(), "hovertemplate": hover}
+            data.append(shared | values | {"yaxis": f"y{axis}", "showlegend": not axis})
+    layout: dict[str, Any] = {f"yaxis{axis}": _axis(curves[name]) for axis, name in zip(axes, names, strict=True)}
+    layout |= {"grid": {"rows": len(names), "ygap": 0.15, "subplots": [[f"xy{axis}"] for axis in axes]}}
+    layout |= {"xaxis": {"title": {"text": "epoch"}}, "height": 150 + 210 * len(names)}
+    layout |= {"legend": {"orientation": "h", "y": -0.06, "yanchor": "top", "maxheight": 120}}
+    return {"data": data, "layout": layout}
 
 
-def _means(group: Group, names: Sequence[str]) -> list[tuple[str, str]]:
-    cells = []
-    for name in names:
-        mean = group.metrics[name].mean if name in group.metrics else math.nan
-        cells.append((metric_cell(group, name), repr(mean) if math.isfinite(mean) else ""))
-    return cells
-
-
-def _not_finished(runs: Sequence[Run]) -> Iterable[str]:
-    found = not_finished(runs)
-    if found:
-        yield f"<h2>Not finished or diverged ({len(found):,})</h2>"
-        yield from _table(["run", "outcome", ""], [[(r.name, r.name), (r.outcome, ""), (r.note, "")] for r in found])
-
-
-def _damaged(runs: Sequence[Run]) -> Iterable[str]:
-    found = [(run, problem) for run in runs for problem in run.problems]
-    if found:
-        yield f"<h2>Damaged or missing ({len(found):,})</h2>"
-        yield from _table(["run", "file"], [[(run.name, run.name), (problem, "")] for run, problem in found])
-
-
-def _runs_table(report: Grouped, runs: Sequence[Run], out: Path) -> Iterable[str]:
-    yield f"<details><summary>All runs ({len(runs):,})</summary>"
-    names = report.metric_names
-    rows, links = [], []
-    for group in report.groups:
-        for run in group.runs:
-            seed = "" if run.seed is None else printable(str(run.seed))
-            numbers = [_metric(name, (run.metrics or {}).get(name)) for name in names]
-            rows.append([(run.name, run.name), *_values(report, group), (seed, seed), *numbers, (run.outcome, "")])
-            links.append(_link(run.folder, out))
-    yield from _table(["run", *report.titles, "seed", *map(metric_title, names), "outcome"], rows, links)
-    yield "</details>"
-
-
-def _metric(name: str, value: float | None) -> tuple[str, str]:
-    if value is None:
-        return "", ""
-    if math.isnan(value):
-        return "diverged" if "/" in name else "", ""
-    return plain_metric(name, value), repr(value)
-
-
-def _link(folder: Path, out: Path) -> str:
-    """From the page to a run's folder; ``./`` in front, so that no name can be taken for a protocol."""
-    relative = os.path.relpath(folder.absolute(), out.absolute()).replace(os.sep, "/")
-    return "./" + quote(relative.encode("utf-8", "surrogateescape"))
-
-
-def _table(
-    titles: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], links: Sequence[str] = ()
-) -> Iterable[str]:
-    """Cells are (text, what to sort by: the text where it is empty and the text no number)."""
-    numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(titles))]
-    yield f'<div class="scroll{" tall" if len(rows) > 20 else ""}"><table class="sortable"><thead><tr>'
-    yield "".join(f"<th{_class(n)}>{escape(title)}</th>" for title, n in zip(titles, numeric, strict=True))
-    yield "</tr></thead><tbody>"
-    for place, row in enumerate(rows):
-        cells = []
-        for i, ((text, key), is_number) in enumerate(zip(row, numeric, strict=True)):
-            inner = escape(text)
-            if links and i == 0:
-                inner = f'<a href="{escape(links[place])}">{inner}</a>'
-            sort_by = f' data-value="{escape(key)}"' if is_number else ""
-            cells.append(f"<td{_class(is_number)}{sort_by}>{inner}</td>")
-        yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody></table></div>"
-
-
-def _is_numeric(cells: Sequence[tuple[str, str]]) -> bool:
-    """Whether a column holds numbers, and besides them nothing but signs for none."""
-    without = [text for text, key in cells if number(key) is None]
-    return len(without) < len(cells) and all(text in ("", "–", "?", "diverged") for text in without)
-
-
-def _class(is_number: bool) -> str:
-    return ' class="num"' if is_number else ""
-
-
-def _figure(figure: Figure) -> Iterable[str]:
-    yield f"<h2>{escape(figure.title)}</h2>"
-    yield f'<p class="quiet">{escape(figure.caption)}</p>'
-    if len(figure.legend) > 1:
-        yield '<ul class="legend">'
-        for colour, text in figure.legend:
-            line = f'<svg width="24" height="8"><path d="M0 4h24" stroke="{colour}" stroke-width="3"/></svg>'
-            yield f"<li>{line}{escape(text)}</li>"
-        yield "</ul>"
-    yield '<div class="panels">'
-    yield from (panel.svg() for panel in figure.panels)
-    yield "</div>"
+def _axis(values: pd.Series) -> dict[str, Any]:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return {"title": {"text": values.name}, "type": "category", "categoryarray": list(values.cat.categories)}
+    is_log = "acc" not in str(values.name) and values.max() >= 10 * values.min() > 0
+    return {"title": {"text": values.name}, "type": "log" if is_log else "linear"}

@@ -1,189 +1,141 @@
-"""One run, as far as its folder tells."""
+"""Run folders -> tables. What stands in them may come from anyone and may be damaged: it is shown, never trusted."""
 
+import csv
+import functools
+import io
+import json
 import math
 import os
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import yaml
+
 from imgclf.errors import InputError
-from imgclf.report.files import DamagedError, Table, read_json, read_table, read_yaml, read_yaml_list
-from imgclf.report.settings import flat, resolved
-from imgclf.report.text import first_line, number, printable
 from imgclf.run_folder import RunFolder
 
-FINISHED = "finished"
-DIVERGED = "diverged"  # finished, with a loss or accuracy that is no number
+FINISHED, DIVERGED = "finished", "diverged"
+_FILES = {"run.json", "metrics.json", "metrics.csv"}
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
-class Run:
-    """What a run folder says.
+class Runs:
+    """Tables with a row a run."""
 
-    Args:
-        folder: as it was found.
-        name: short, unique within a report.
-        source: which of the folders given it was found in.
-        settings: flat key -> value of the resolved configuration; None where it cannot be read.
-        overrides: what the command line gave; None where it cannot be read.
-        about: contents of run.json.
-        metrics: contents of metrics.json, not-a-number for null; None while the run is not finished.
-        table: metrics.csv.
-        outcome: finished, diverged, failed, interrupted, unfinished, not started, damaged.
-        note: why a run is not finished, one line.
-        problems: what is wrong with which of its files.
-    """
-
-    folder: Path
-    name: str
-    source: str
-    settings: dict[str, Any] | None = None
-    overrides: list[str] | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] | None = None
-    table: Table = field(default_factory=Table)
-    outcome: str = "damaged"
-    note: str = ""
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def seed(self) -> Any:
-        return (self.settings or self.about).get("seed")
-
-    @property
-    def is_finished(self) -> bool:
-        return self.metrics is not None
-
-    @property
-    def commit(self) -> str | None:
-        git = self.about.get("git")
-        commit = git.get("commit") if isinstance(git, dict) else None
-        return printable(commit) if isinstance(commit, str) else None
+    about: pd.DataFrame  # name, folder, dataset, seed, outcome, note, problems, overrides, run (run.json), begun
+    settings: pd.DataFrame  # of the resolved configuration, dotted keys; JSON texts: 1, 1.0 and "1" are three values
+    metrics: pd.DataFrame  # final ones
+    curves: pd.DataFrame  # run, epoch, and metrics; a row an epoch
 
 
-def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """All runs beneath the folders, in the order of their paths with numbers counting as such.
-
-    A folder is a run's when it holds run.json, metrics.json, metrics.csv or .hydra/config.yaml. Links to folders
-    are not followed: a run linked to from elsewhere would count twice.
-
-    Raises:
-        InputError: a folder does not exist, or holds no run.
-    """
-    runs: list[Run] = []
-    seen: set[str] = set()
-    sources = _sources(folders)
-    for folder, source in zip(folders, sources, strict=True):
-        if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}: give a folder of runs, such as logs/sweeps/NAME/DATE_TIME")
-        found = sorted(_run_folders(folder), key=_natural)
-        if not found:
-            raise InputError(f"there is no run in {folder}: give a folder of runs, such as logs/sweeps/NAME/DATE_TIME")
-        for path in found:
-            real = os.path.realpath(path)
-            if real not in seen:
-                seen.add(real)
-                inner = path.relative_to(folder).as_posix() if path != folder else path.absolute().name
-                runs.append(read_run(path, f"{source}/{inner}" if len(folders) > 1 else inner, source))
-    return runs
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """All runs beneath some folders, each once; an InputError where a folder is missing or holds none."""
+    found: dict[Path, Path] = {}
+    top = Path(os.path.commonpath([folder.resolve() for folder in folders]))
+    for folder in folders:
+        places = [(Path(place), {*names, *files}) for place, names, files in os.walk(folder.resolve())]
+        inside = [path for path, names in places if names & _FILES or (path / ".hydra" / "config.yaml").exists()]
+        if not inside:
+            what = f"no run in {folder}" if folder.is_dir() else f"no folder {folder}"
+            raise InputError(f"there is {what}: give a folder of runs, such as logs/sweeps/NAME/DATE_TIME")
+        inside.sort(key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), str(path)))
+        found |= {path: folder.resolve() for path in inside if path not in found}
+    parts = [_read_run(path, source, top) for path, source in found.items()]
+    about, settings, metrics, epochs = zip(*parts, strict=True)
+    rows = [row | {"run": run} for run, rows in enumerate(epochs) for row in rows]
+    curves = pd.DataFrame([{"run": 0, "epoch": math.nan}, *rows]).replace([math.inf, -math.inf], math.nan)
+    curves = curves.dropna(subset="epoch").drop_duplicates(["run", "epoch"], keep="last")
+    index = range(len(about))
+    return Runs(pd.DataFrame(about), pd.DataFrame(settings, index), pd.DataFrame(metrics, index, dtype=float), curves)
 
 
-def _sources(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with as many of their parents' as tell them apart."""
-    parts = [folder.absolute().parts for folder in folders]
-    for count in range(1, max((len(p) for p in parts), default=1) + 1):
-        names = ["/".join(p[-count:]) for p in parts]
-        if len(set(names)) == len(names):
-            break
-    return [printable(name) for name in names]
+def _read_run(folder: Path, source: Path, top: Path) -> tuple[Any, ...]:
+    """What there is; files that are missing or damaged are named among the problems."""
+    files, problems = RunFolder(folder), list[str]()
+    settings = _read(files.config_file, _settings, problems) or {}
+    if not settings and not problems:
+        problems.append("config.yaml is missing")
+    run = _read(files.run_file, json.loads, problems) or {}
+    given = _read(files.metrics_file, functools.partial(json.loads, parse_int=float), problems)
+    rows = _read(files.table_file, _rows, problems, list) or []
+    metrics = {printable(name): value for name, value in (given or {}).items()}
+    problems += [f"metrics.json: {k} is no number" for k, v in metrics.items() if not isinstance(v, float | None)]
+    metrics = {k: v if isinstance(v, float) and math.isfinite(v) else math.nan for k, v in metrics.items()}
+    outcome = run.get("outcome")
+    if given is not None:
+        is_lost = any("/" in name and math.isnan(value) for name, value in metrics.items())
+        outcome = DIVERGED if is_lost or outcome == DIVERGED else FINISHED
+    elif problems or outcome not in ("failed", "interrupted", DIVERGED):
+        outcome = "damaged" if problems or outcome == FINISHED else "unfinished"
+    why = printable(str(run.get("error") or "").strip().partition("\n")[0])
+    dataset = [settings.get("data._target_", "").rpartition(".")[2], settings.get("data.dir", "")]
+    about = {
+        "name": printable(folder.relative_to(top) if folder != top else folder.name),
+        "folder": printable(folder),
+        "dataset": " ".join(dataset).replace('"', "").strip() or "unknown data",
+        "seed": settings.get("seed", "?"),
+        "outcome": outcome,
+        "note": f"{why}{'; ' if why else ''}{len(rows)} of {settings.get('trainer.max_epochs', '?')} epochs",
+        "problems": problems,
+        "overrides": _read(files.overrides_file, _yaml, problems, list),
+        "run": run,
+        "begun": bool(settings) and bool(metrics or rows),
+    }
+    return about, {"sweep": json.dumps(os.path.relpath(source, top))} | settings, metrics, rows
 
 
-def _run_folders(folder: Path) -> list[Path]:
-    found = []
-    for place, inner, files in os.walk(folder):
-        config = ".hydra" in inner and os.path.lexists(os.path.join(place, ".hydra", "config.yaml"))  # noqa: PTH118
-        if config or not {"run.json", "metrics.json", "metrics.csv"}.isdisjoint(files + inner):
-            found.append(Path(place))
-        inner[:] = [name for name in inner if not name.startswith(".") and name != "checkpoints"]
-    return found
+def _read(file: Path, parse: Callable[[str], Any], problems: list[str], kind: type = dict) -> Any:
+    """A file's contents; None where it is missing or damaged."""
+    try:
+        content = parse(file.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
+            raise ValueError(f"it holds no {kind.__name__}")
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # PyYAML and csv alone raise a dozen kinds for damaged files
+        problems.append(f"{file.name} is damaged: {printable(error)}")
+        return None
+    return content
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    return [(0, int(part), part) if part.isdecimal() and len(part) < 19 else (1, 0, part) for part in path.parts]
+def _rows(text: str) -> list[dict[str, float]]:
+    rows = csv.DictReader(io.StringIO(text), strict=True)
+    return [{"epoch": float(row["epoch"])} | {printable(k): float(v or "nan") for k, v in row.items()} for row in rows]
 
 
-def read_run(folder: Path, name: str, source: str) -> Run:
-    """Read what there is; every file that is missing or damaged is named in the run's ``problems``."""
-    run, files = Run(folder, printable(name), source), RunFolder(folder)
-
-    def part(file: Path, read: Any) -> Any:
-        try:
-            return read(file)
-        except DamagedError as error:
-            run.problems.append(f"{file.relative_to(folder)} {error}")
-            return None
-
-    config = part(files.config_file, read_yaml)
-    if config is not None:
-        run.settings = resolved(flat(config))
-    elif not run.problems:
-        run.problems.append(".hydra/config.yaml is missing")
-    run.overrides = part(files.overrides_file, read_yaml_list)
-    about = part(files.run_file, read_json)
-    run.about = about or {}
-    metrics = part(files.metrics_file, read_json)
-    if metrics is not None:
-        run.metrics = _metrics(metrics, run.problems)
-    run.table, wrong = read_table(files.table_file)
-    run.problems += [f"metrics.csv {what}" for what in wrong]
-    run.outcome, run.note = _outcome(run, files, begun=about is not None)
-    return run
+def _yaml(text: str) -> Any:
+    if re.search(r"(^|[\s\[{,])&\w", text) or len(re.findall(r"[\[{]|[-?:] [-?]", text)) > 500:
+        raise ValueError("nested or repeated as no run writes it")  # which can fill the stack, or the memory
+    return yaml.load(text, _Loader)
 
 
-def _metrics(content: dict[str, Any], problems: list[str]) -> dict[str, float]:
-    metrics = {}
-    for key, value in content.items():
-        found = number(value) if not isinstance(value, str) else None
-        if found is None and not (value is None or isinstance(value, float)):
-            problems.append(f"metrics.json {printable(key)} is no number")
-        metrics[printable(key)] = math.nan if found is None else found
-    return metrics
+def _settings(text: str) -> dict[str, str]:
+    """Dotted key -> JSON; read by top-level keys, most of which the runs of a sweep have in common."""
+    parts = re.split(r"^(?=\w)", text, flags=re.MULTILINE)
+    return {key: value for part in parts for key, value in _section(part).items()}
 
 
-def _outcome(run: Run, files: RunFolder, *, begun: bool) -> tuple[str, str]:
-    """The outcome, and a line that says more."""
-    damaged = {problem.split(" ", 1)[0] for problem in run.problems}
-    if run.metrics is not None:
-        no_numbers = sorted(name for name, value in run.metrics.items() if "/" in name and math.isnan(value))
-        return (DIVERGED, "no number: " + ", ".join(no_numbers)) if no_numbers else (FINISHED, "")
-    if "metrics.json" in damaged or "run.json" in damaged:
-        return "damaged", ""
-    outcome, error = run.about.get("outcome"), run.about.get("error")
-    message = first_line(error) if isinstance(error, str) else ""
-    progress = _progress(run)
-    if outcome in ("failed", "interrupted"):
-        return outcome, "; ".join(part for part in (message, progress) if part)
-    if outcome == FINISHED:
-        run.problems.append("metrics.json is missing, although run.json says finished")
-        return "damaged", ""
-    if not begun:
-        return "not started", "there is no run.json"
-    return "unfinished", "; ".join(part for part in ("running, or killed", progress, _last_sign(files)) if part)
+@functools.lru_cache(maxsize=10_000)
+def _section(text: str) -> dict[str, str]:
+    content = _yaml(text) or {}
+    if not isinstance(content, dict):
+        raise ValueError("it holds no keys")
+    return {printable(k): printable(json.dumps(v, default=str, ensure_ascii=False)) for k, v in flat(content).items()}
 
 
-def _progress(run: Run) -> str:
-    done = run.table.epochs[-1] + 1 if run.table else 0
-    planned = (run.settings or {}).get("trainer.max_epochs")
-    return f"{done} of {planned} epochs" if isinstance(planned, int) and planned > 0 else f"{done} epochs"
+def flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Dotted key -> value; lists are values, empty groups nothing."""
+    if not isinstance(node, dict):
+        return {path: node}
+    return {k: v for key, value in node.items() for k, v in flat(value, f"{path}.{key}" if path else str(key)).items()}
 
 
-def _last_sign(files: RunFolder) -> str:
-    times = []
-    for file in (files.run_file, files.table_file, files.log_file):
-        try:
-            times.append(file.stat().st_mtime)
-        except OSError:
-            continue
-    return time.strftime("last sign %Y-%m-%d %H:%M", time.localtime(max(times))) if times else ""
+def printable(text: Any) -> str:
+    """A text on one line, with everything escaped that no terminal should be sent."""
+    line = str(text) if str(text).isprintable() else " ".join(str(text).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

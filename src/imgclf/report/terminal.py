@@ -1,198 +1,130 @@
-"""A report as text for a terminal."""
+"""Comparing runs in a terminal: what scripts/report.py opens."""
 
-import math
-import shlex
+import shutil
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
-from imgclf.report.groups import METRICS, Group, Grouped
-from imgclf.report.runs import DIVERGED, FINISHED, Run
-from imgclf.report.settings import ABSENT, is_setting
-from imgclf.report.text import counted, cut, cut_left, mean_and_spread, number, pad, plain_metric, printable, width
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
 
-NARROW = 80  # columns that every terminal has
-_GAP = "  "
-_LEAST = 5  # columns to which a setting is cut
-_WANTED = ("best/val/acc", "test/acc", "seconds", "images_per_second")
-_EXTRA = ("test/loss", "val/acc", "val/loss", "train/acc", "train/loss")
+from imgclf.errors import InputError, say
+from imgclf.report.page import page
+from imgclf.report.runs import FINISHED, Runs, flat, printable, read_runs
+from imgclf.report.tables import Table, all_runs, csv_text, shown, tables
+from imgclf.run_folder import write_whole
 
-
-@dataclass
-class Column:
-    """Title and cells of one column; cells stand at the right end, and lose their beginning where that says less."""
-
-    title: str
-    cells: list[str]
-    right: bool = True
-    keeps_end: bool = False
-
-    @property
-    def natural(self) -> int:
-        return max(map(width, [self.title, *self.cells]))
+# When and how a run went, rather than what it was.
+_OF_THE_COURSE = ("start", "end", "seconds", "outcome", "error", "resumed", "seed", "rerun_of", "reproduced")
+_CLOCK = ["seconds", "images_per_second"]
 
 
-def report_text(report: Grouped, runs: Sequence[Run], columns: int, rows: int) -> str:
-    """The table of settings, best first, then what is not finished, what is damaged and how the best was made.
+def report(config: DictConfig) -> None:
+    """Print and write a report on ``config.sweep``, or print how the two runs of ``config.diff`` differ."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ± gets a question mark
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    given = config.sweep if config.diff is None else config.diff
+    folders = [Path(str(folder)) for folder in (given if OmegaConf.is_list(given) else [given]) if folder]
+    is_diff = config.diff is not None
+    if is_diff == (config.sweep is not None) or not folders or (is_diff and len(folders) != 2):
+        example = "give one of sweep=logs/sweeps/NAME/DATE_TIME and diff=[RUN,RUN]"
+        raise InputError(f"sweep={config.sweep}, diff={config.diff}: {example}")
+    if is_diff:
+        say(compare(folders[0], folders[1], columns))
+    else:
+        say(write_report(folders, config.out, config.sort, columns, config.rows))
+
+
+def write_report(
+    folders: Sequence[Path], out: str | None = None, sort: str | None = None, columns: int = 80, rows: int = 20
+) -> str:
+    """Report on all runs beneath some folders, in ``report.html`` and ``report.csv``, and as a text for a terminal.
 
     Args:
-        report: the groups.
-        runs: all runs, in order.
-        columns: of the terminal; 80 are used where they suffice.
-        rows: most lines of the table and of each list below it.
+        folders: of sweeps or runs; several are compared with each other.
+        out: folder for the files; None: the folder itself, ``logs/reports/DATE_TIME`` where there are several.
+        sort: a metric or the key of a setting; None for the best by validation.
+        columns: of the text; ``rows``: most lines of each of its lists.
     """
-    parts = [_headline(report, runs), ""]
-    if any(group.metrics for group in report.groups):
-        narrow = min(columns, NARROW)
-        for room, digits in dict.fromkeys([(narrow, 4), (narrow, 3), (columns, 4), (columns, 3)]):
-            lines, lacking = _layout(report, room, digits, rows)
-            if not lacking:
-                break
-        parts += lines
-        more = sum(bool(group.metrics) for group in report.groups) - rows
-        if more > 0:
-            parts.append(f"… and {counted(more, 'more setting')}, in report.html")
-        if lacking:
-            parts.append(cut(f"no room for {', '.join(lacking)}: see report.html", columns))
-        parts.append("")
-    unfinished = [(run, f"{run.outcome:12} {run.note}") for run in not_finished(runs)]
-    parts += _named("not finished or diverged", unfinished, columns, rows)
-    parts += _named("damaged or missing", [(r, p) for r in runs for p in r.problems], columns, rows)
-    parts += [cut(note, columns) for note in notes(report, runs)]
-    command = best_command(report)
-    if command:
-        parts.append(f"best:   {command}")
+    runs = read_runs(folders)
+    found = tables(runs, sort)
+    several = Path("logs", "reports", f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    place = Path(out) if out else folders[0] if len(folders) == 1 else several
+    title = "Report: " + ", ".join(dict.fromkeys("/".join(folder.absolute().parts[-2:]) for folder in folders))
+    try:
+        write_whole(place / "report.html", page(runs, found, printable(title)))
+        write_whole(place / "report.csv", csv_text(all_runs(runs, found)))
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {place} ({error.strerror}): choose out=FOLDER") from error
+    paths = f"report: {place / 'report.html'}\nrows:   {place / 'report.csv'}"
+    return f"{report_text(runs, found, columns, rows)}\n{paths}"
+
+
+def report_text(runs: Runs, found: Sequence[Table], columns: int, rows: int) -> str:
+    """The groups of each table, then what has not finished, and what is damaged."""
+    parts: list[str] = []
+
+    def add(title: str, texts: pd.DataFrame, after: Sequence[str] = ()) -> None:
+        more = f"… and {len(texts) - rows:,} more, in report.html"
+        parts.extend([title, _grid(texts[:rows], columns), *[more] * (len(texts) > rows), *after, ""])
+
+    for table in found:
+        texts = table.texts
+        least = len(table.titles) + 2  # settings, seeds, and what they are sorted by
+        while len(texts.columns) > least and max(map(cell_len, _grid(texts[:rows], 10_000).splitlines())) > columns:
+            texts = texts.iloc[:, :-1]
+        add(f"{table.head()}; mean ± standard deviation over seeds", texts, table.notes())
+    unfinished = runs.about.loc[runs.about.outcome != FINISHED, ["name", "outcome", "note"]]
+    damaged = runs.about[["name", "problems"]].explode("problems").dropna()
+    for title, lines in {"not finished, or diverged:": unfinished, "damaged or missing:": damaged}.items():
+        if len(lines):
+            add(title, lines)
     return "\n".join(parts)
 
 
-def _headline(report: Grouped, runs: Sequence[Run]) -> str:
-    what = f"{counted(len(runs), 'run')}, {counted(len(report.groups), 'setting')}"
-    order = f"; by {report.sort}" if report.sort else ""
-    return f"{what}{order}; mean ± standard deviation over seeds"
+def _grid(texts: pd.DataFrame, columns: int) -> str:
+    """A table as text; what is too wide for so many columns is folded."""
+    grid = Grid(*map(str, texts), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in grid.columns:
+        column.overflow = "fold"
+    for row in texts.itertuples(index=False):
+        grid.add_row(*row)
+    console = Console(width=columns, markup=False, highlight=False, emoji=False, color_system=None)
+    with console.capture() as text:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in text.get().splitlines())
 
 
-def not_finished(runs: Sequence[Run]) -> list[Run]:
-    """Those without final numbers, then those whose final numbers are none."""
-    return sorted((run for run in runs if run.outcome != FINISHED), key=lambda run: run.outcome == DIVERGED)
-
-
-def notes(report: Grouped, runs: Sequence[Run]) -> list[str]:
-    """What a reader of the table must know besides."""
-    found = []
-    if report.validated is None:
-        found.append("note: nothing was validated, so none is called best")
-    elif report.sort != report.validated:
-        found.append(f"note: best is chosen by {report.validated}")
-    commits = {commit for run in runs if (commit := run.commit)}
-    if len(commits) > 1:
-        found.append(f"note: made with {len(commits)} commits: {', '.join(sorted(c[:7] for c in commits))}")
-    if any(len(group.finished) > group.seeds > 0 for group in report.groups):
-        found.append("note: some seeds ran more than once; they count once, with their mean")
-    if report.settings.following:
-        followers: dict[str, list[str]] = {}
-        for setting in report.settings.hidden:
-            leader = report.settings.following[setting.key].removesuffix("._target_")
-            followers.setdefault(leader, []).append(setting.key.removesuffix("._target_"))
-        lists = [f"from {leader}: {', '.join(keys)}" for leader, keys in followers.items()]
-        found.append(f"note: left out, as they follow {printable('; '.join(lists))}")
-    return found
-
-
-def best_command(report: Grouped) -> str | None:
-    """The command line of the best group by validation, without its seed; None where it is not known."""
-    best = report.best
-    given = best.runs[0].overrides if best is not None else None
-    if given is None:
-        return None
-    kept = [text for text in given if is_setting(text)]
-    return printable(shlex.join(["uv", "run", "scripts/train.py", *kept]))
-
-
-def metric_title(metric: str) -> str:
-    """``test acc`` for ``test/acc``."""
-    return {"seconds": "time", "images_per_second": "images/s"}.get(metric, metric.replace("/", " "))
-
-
-def metric_cell(group: Group, metric: str, digits: int = 4) -> str:
-    """Mean and spread of a loss or accuracy; the mean alone of times, rates and counts."""
-    summary = group.metrics.get(metric)
-    if summary is None:
-        return ""
-    if "/" not in metric:
-        return plain_metric(metric, summary.mean) if math.isfinite(summary.mean) else ""
-    return mean_and_spread(summary.mean, summary.spread, digits)
-
-
-def seeds_cell(group: Group) -> str:
-    """``3``, or ``2/3`` where one has not finished."""
-    missing = len(group.runs) - len(group.finished)
-    return f"{group.seeds}/{group.seeds + missing}" if missing else str(group.seeds)
-
-
-def _layout(report: Grouped, columns: int, digits: int, rows: int) -> tuple[list[str], list[str]]:
-    """Lines of at most ``columns``, and what there was no room for."""
-    groups = [group for group in report.groups if group.metrics][:rows]
-    present = [name for name in report.metric_names if any(name in group.metrics for group in groups)]
-    first = report.sort if report.sort in present else next((n for n in _WANTED if n in present), None)
-    required = [Column(metric_title(first), [metric_cell(g, first, digits) for g in groups])] if first else []
-    required.append(Column("seeds", [seeds_cell(g) for g in groups]))
-    settings = [
-        Column(s.title, [group.values[i] for group in groups], _is_numeric(groups, i), keeps_end=s.key == "sweep")
-        for i, s in enumerate(report.settings.shown)
-    ]
-    room = columns - sum(column.natural + len(_GAP) for column in required)
-    kept, widths, lacking = _fitted(settings, room)
-    room -= sum(widths) + len(_GAP) * max(0, len(widths) - 1)
-    optional = []
-    for name in dict.fromkeys([*_WANTED, *_EXTRA]):
-        if name in present and name != first:
-            title = metric_title(name).replace("images", "img")
-            column = Column(title, [metric_cell(g, name, digits) for g in groups])
-            if column.natural + len(_GAP) <= room:
-                optional.append(column)
-                room -= column.natural + len(_GAP)
-            elif name in _WANTED:
-                lacking.append(column.title)
-            else:
-                break
-    # In the order of the metrics, whichever was given room first.
-    order = [metric_title(name).replace("images", "img") for name in (*METRICS, *report.metric_names)]
-    optional.sort(key=lambda column: order.index(column.title))
-    shown = [*kept, *required[:-1], *optional, required[-1]]
-    widths += [column.natural for column in shown[len(kept) :]]
-    lines = []
-    for texts in [[c.title for c in shown], *zip(*(c.cells for c in shown), strict=True)]:
-        cells = [
-            pad((cut_left if c.keeps_end else cut)(text, w), w, right=c.right)
-            for text, w, c in zip(texts, widths, shown, strict=True)
-        ]
-        lines.append(_GAP.join(cells).rstrip())
-    return lines, lacking
-
-
-def _fitted(settings: list[Column], room: int) -> tuple[list[Column], list[int], list[str]]:
-    """The settings that fit, their widths, and what is cut or left out."""
-    kept = list(settings)
-    lacking: list[str] = []
-    while kept and len(kept) * (_LEAST + len(_GAP)) - len(_GAP) > room:
-        lacking.insert(0, kept.pop().title)
-    widths = [column.natural for column in kept]
-    while widths and sum(widths) + len(_GAP) * (len(widths) - 1) > room:
-        widths[widths.index(max(widths))] -= 1
-    cuts = [f"all of {c.title}" for c, w in zip(kept, widths, strict=True) if w < c.natural]
-    return kept, widths, cuts + lacking
-
-
-def _is_numeric(groups: Sequence[Group], i: int) -> bool:
-    return all(group.raw[i] in (ABSENT, None) or number(group.raw[i]) is not None for group in groups)
-
-
-def _named(title: str, entries: Sequence[tuple[Run, str]], columns: int, rows: int) -> list[str]:
-    if not entries:
-        return []
-    longest = min(max(width(run.name) for run, _ in entries[:rows]), columns // 3)
-    lines = [f"{title} ({len(entries)}):"]
-    for run, text in entries[:rows]:
-        lines.append(cut(f"  {pad(cut_left(run.name, longest), longest, right=False)}  {text}".rstrip(), columns))
-    if len(entries) > rows:
-        lines.append(f"  … and {len(entries) - rows:,} more, in report.html")
-    return [*lines, ""]
+def compare(a: Path, b: Path, columns: int = 80) -> str:
+    """In what two runs differ: configuration, provenance, final metrics, curves; an InputError for other folders."""
+    runs = read_runs([a, b])
+    for folder in (a, b):
+        path = printable(folder.resolve())
+        if [found for found in runs.about.folder if Path(found).is_relative_to(path)] != [path]:
+            raise InputError(f"{folder} is no run folder: give two that training named at their end, diff=[A,B]")
+    told = [flat({key: value for key, value in run.items() if key not in _OF_THE_COURSE}) for run in runs.about.run]
+    curves = runs.curves.drop(columns=_CLOCK, errors="ignore").melt(["run", "epoch"], var_name="metric")
+    sections = {
+        "configuration": runs.settings.drop(columns=["sweep", "folder"], errors="ignore").T,
+        "provenance": pd.DataFrame(told).T,
+        "final metrics": runs.metrics.drop(columns=_CLOCK, errors="ignore").T,
+        "curves": curves.pivot(index=["metric", "epoch"], columns="run", values="value"),
+        "speed": runs.metrics.filter(_CLOCK).T,
+    }
+    parts = [f"{name}: {runs.about.folder.iloc[i]} ({runs.about.outcome.iloc[i]})" for name, i in (("A", 0), ("B", -1))]
+    for title, values in sections.items():
+        pair = values.reindex(columns=[0, len(runs.about) - 1]).astype(object).fillna("–").set_axis(["A", "B"], axis=1)
+        pair = pair[pair.A.map(repr) != pair.B.map(repr)]
+        if title == "curves":
+            pair = pair.groupby(level="metric", sort=False).nth([0, -1])  # where they part, and their ends
+            pair.index = [f"{metric}, epoch {epoch + 1:.0f}" for metric, epoch in pair.index]
+        texts = pair.map(lambda value: f"{value:.6g}" if isinstance(value, float) else printable(shown(str(value))))
+        texts.insert(0, title, [printable(key) for key in pair.index])
+        parts.append(f"\n{_grid(texts, columns) if len(pair) else f'{title}: identical'}")
+    problems = runs.about[["name", "problems"]].explode("problems").dropna()
+    return "\n".join(parts + [f"{name}: {text}" for name, text in problems.itertuples(index=False)])

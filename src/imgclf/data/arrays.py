@@ -1,0 +1,161 @@
+"""Images that lie in arrays: a file of one's own, and CIFAR-10's binary archive."""
+
+import hashlib
+import logging
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclf.data.batches import ImageArray
+from imgclf.data.module import ImageData, as_tensors
+from imgclf.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class Arrays(ImageData):
+    """A .npz file with ``train_images``, ``train_labels`` and, for a test, ``test_images``, ``test_labels``.
+
+    Images are uint8 (n, h, w), (n, c, h, w) or (n, h, w, c), c being 1 or 3; labels whole numbers from 0. ``x_train``,
+    ``y_train``, ``x_test``, ``y_test`` will do as names, too.
+
+    Args:
+        file: the file.
+        class_names: of each label.
+        options: those of :class:`ImageData`.
+    """
+
+    def __init__(self, file: str, class_names: list[str] | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.file = Path(file)
+        self.class_names = tuple(class_names or map(str, range(self.num_classes)))
+
+    @property
+    def has_test_labels(self) -> bool:  # type: ignore[override]
+        """Whether there is anything to test."""
+        return any(name in self._arrays() for name in ("test_images", "x_test"))
+
+    def read_train(self) -> ImageArray:
+        return self._part("train")
+
+    def read_test(self) -> ImageArray:
+        return self._part("test")
+
+    def _arrays(self) -> Any:
+        try:
+            return np.load(self.file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"data.file={self.file} cannot be read as .npz ({error}): give another file") from error
+
+    def _part(self, part: str) -> ImageArray:
+        arrays = self._arrays()
+        found = []
+        for kind, short in (("images", "x"), ("labels", "y")):
+            name = next((n for n in (f"{part}_{kind}", f"{short}_{part}") if n in arrays), None)
+            if name is None:
+                raise InputError(f"data.file={self.file} lacks {part}_{kind}; it has {', '.join(arrays)}")
+            try:
+                found.append((f"{self.file}: {name}", arrays[name]))
+            except (OSError, ValueError) as error:  # pickled objects, damage
+                raise InputError(f"{self.file}: {name} cannot be read ({error}): save numbers") from error
+        (images_name, images), (labels_name, labels) = found
+        labels = labels.reshape(len(labels)) if labels.shape == (len(labels), 1) else labels
+        if len(images) != len(labels):
+            raise InputError(
+                f"{images_name} has {len(images)} entries, {labels_name} {len(labels)}: give one label each"
+            )
+        return as_tensors(checked_images(images, images_name), checked_labels(labels, labels_name, self.num_classes))
+
+
+def checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """As uint8 (n, c, h, w).
+
+    Raises:
+        InputError: they are of another type or form; the message says what to do.
+    """
+    if images.dtype != np.uint8:
+        remedy = "(255 * images).round().astype('uint8')" if images.dtype.kind == "f" else "images.astype('uint8')"
+        spans = f"{images.min()} to {images.max()}" if images.size and images.dtype.kind in "iufb" else "no numbers"
+        raise InputError(f"{name} is {images.dtype} ({spans}), expected uint8, 0 to 255: save {remedy}")
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        log.info(f"{name} {images.shape} is taken as (n, height, width, channels)")
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
+        raise InputError(f"{name} has the shape {images.shape}, expected (n, h, w), (n, c, h, w) or (n, h, w, c)")
+    return np.ascontiguousarray(images)
+
+
+def checked_labels(labels: NDArray[Any], name: str, num_classes: int) -> NDArray[np.int64]:
+    """As int64 (n,).
+
+    Raises:
+        InputError: they are no whole numbers from 0 to num_classes - 1.
+    """
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(f"{name} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise InputError(
+            f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}: give "
+            f"data.num_classes={labels.max() + 1}, or count from 0"
+        )
+    return labels.astype(np.int64)
+
+
+class CIFAR10(ImageData):
+    """CIFAR-10 (Krizhevsky 2009), 50,000 + 10,000 colour images of 32x32, from its binary archive: no pickle is read.
+
+    Args:
+        dir: folder of ``cifar-10-binary.tar.gz``, which is downloaded to it where it is not there.
+        url: of the archive.
+        md5: of the archive.
+        options: those of :class:`ImageData`.
+    """
+
+    class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+    def __init__(self, dir: str, url: str, md5: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.dir, self.url, self.md5 = Path(dir), url, md5
+        self.archive = self.dir / url.rpartition("/")[2]
+
+    def prepare_data(self) -> None:
+        """Download the archive unless it is there, and compare its checksum."""
+        if not self.archive.exists():
+            from torchvision.datasets.utils import download_url  # a second to import
+
+            aside = f".{self.archive.name}.part"
+            try:
+                self.dir.mkdir(parents=True, exist_ok=True)
+                download_url(self.url, str(self.dir), aside, self.md5)
+                (self.dir / aside).replace(self.archive)
+            except (OSError, RuntimeError) as error:
+                raise InputError(
+                    f"{self.url} could not be downloaded ({error}): put {self.archive.name} into data.dir={self.dir}"
+                ) from error
+            finally:
+                (self.dir / aside).unlink(missing_ok=True)
+
+    def read_train(self) -> ImageArray:
+        return self._read_batches("data_batch_")
+
+    def read_test(self) -> ImageArray:
+        return self._read_batches("test_batch")
+
+    def _read_batches(self, prefix: str) -> ImageArray:
+        """Each record is a label and 3,072 bytes: the red, then the green, then the blue plane."""
+        try:
+            with self.archive.open("rb") as file:
+                if hashlib.file_digest(file, "md5").hexdigest() != self.md5:
+                    raise ValueError("its checksum is wrong")
+            with tarfile.open(self.archive) as packed:
+                members = sorted(n for n in packed.getnames() if Path(n).name.startswith(prefix))
+                data = b"".join(packed.extractfile(name).read() for name in members)  # type: ignore[union-attr]
+            records = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3073)
+        except (OSError, ValueError, tarfile.TarError, EOFError) as error:
+            raise InputError(f"{self.archive} cannot be used ({error}): delete it and run again") from error
+        return as_tensors(records[:, 1:].reshape(-1, 3, 32, 32).copy(), records[:, 0].astype(np.int64))

@@ -1,0 +1,194 @@
+"""Random changes to training images: whole batches, on whatever device they are, with a draw for each image.
+
+Legend: n images, c channels, h x w pixels. Each is called as ``transform(images, generator)`` with images (n, c, h, w),
+uint8 or floats in 0 to 255, and gives images of that shape. Draws come from ``generator``, which may live on the CPU
+while the images are on a GPU. What takes no generator, as those of torchvision's v2, gets the images one by one.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
+from torch import Tensor
+
+from imgclf.errors import InputError
+
+Transform = Callable[..., Tensor]
+
+
+def apply(transforms: Sequence[Transform], images: Tensor, generator: torch.Generator) -> Tensor:
+    """Send a batch through transforms, in their order."""
+    for transform in transforms:
+        if _takes_generator(transform):
+            images = transform(images, generator)
+        else:
+            seed(generator)
+            images = torch.stack([transform(image) for image in images])
+    return images
+
+
+def seed(generator: torch.Generator) -> None:
+    """Seed torch's global random numbers from a generator, for what draws from those."""
+    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+
+@lru_cache(maxsize=64)
+def _takes_generator(transform: Transform) -> bool:
+    return "generator" in inspect.signature(transform).parameters
+
+
+def uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform draws in [0, 1), float32, made where the generator lives, on the images' device."""
+    source = images.device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=source).to(images.device, non_blocking=True)
+
+
+def require(name: str, value: float, low: float, high: float = math.inf) -> float:
+    if not low <= value <= high:
+        raise InputError(f"{name} must lie in [{low}, {high}], got {value}")
+    return value
+
+
+def _as(images: Tensor, like: Tensor) -> Tensor:
+    """Floats in 0 to 255 in the type that came in."""
+    return images.clamp_(0, 255).round_().to(torch.uint8) if like.dtype == torch.uint8 else images.to(like.dtype)
+
+
+class PadCropFlip:
+    """Pad by ``pad_pixels`` on every side, cut out h x w at a random place, flip at random; the dtype stays.
+
+    Args:
+        pad_pixels: on every side.
+        flip_probability: of each image, left to right.
+        mode: what the padding shows: ``reflect`` (the image mirrored, its edge not repeated), ``replicate`` (its edge
+            repeated) or ``constant`` (zeros, black).
+    """
+
+    def __init__(self, pad_pixels: int = 4, flip_probability: float = 0.5, mode: str = "reflect") -> None:
+        if mode not in ("reflect", "replicate", "constant"):
+            raise InputError(f"mode must be reflect, replicate or constant, got {mode!r}")
+        self.pad_pixels = int(require("pad_pixels", pad_pixels, 0))
+        self.mode = mode
+        self.flip_probability = require("flip_probability", flip_probability, 0, 1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        n, c, h, w = images.shape
+        if self.mode == "reflect" and self.pad_pixels >= min(h, w):
+            raise InputError(f"reflect needs pad_pixels below the image's side, got {self.pad_pixels} for {h}x{w}")
+        u = uniform((3, n), images, generator)
+        places = 2 * self.pad_pixels + 1
+        down, right = (u[:2] * places).long().clamp(max=places - 1) - self.pad_pixels
+        rows = torch.arange(h, device=images.device) + down[:, None]  # (n, h), may lie outside the image
+        columns = torch.arange(w, device=images.device) + right[:, None]  # (n, w)
+        columns = torch.where((u[2] < self.flip_probability)[:, None], columns.flip(1), columns)
+        pixel = self._inside(rows, h)[:, :, None] * w + self._inside(columns, w)[:, None, :]  # (n, h, w)
+        taken = images.reshape(n, c, h * w).gather(2, pixel.view(n, 1, h * w).expand(n, c, h * w))
+        result = taken.view(n, c, h, w)
+        if self.mode == "constant":
+            outside = (rows != rows.clamp(0, h - 1))[:, :, None] | (columns != columns.clamp(0, w - 1))[:, None, :]
+            result = result.masked_fill(outside[:, None], 0)
+        return result
+
+    def _inside(self, positions: Tensor, length: int) -> Tensor:
+        """The row or column that is shown at a position outside the image."""
+        if self.mode == "reflect":
+            return length - 1 - (length - 1 - positions.abs()).abs()
+        return positions.clamp(0, length - 1)
+
+
+class RandomResizedCrop:
+    """Cut out a random part, stretch it to h x w, flip at random (Szegedy et al. 2015); bilinear.
+
+    Args:
+        min_area: smallest share of the image's area.
+        max_area: largest share.
+        max_ratio: of width to height and the reverse, drawn evenly on a log scale.
+        flip_probability: of each image, left to right.
+    """
+
+    def __init__(
+        self, min_area: float = 0.35, max_area: float = 1.0, max_ratio: float = 4 / 3, flip_probability: float = 0.5
+    ) -> None:
+        self.min_area = require("min_area", min_area, 1e-6, max_area)
+        self.max_area = require("max_area", max_area, min_area, 1)
+        self.max_ratio = require("max_ratio", max_ratio, 1)
+        self.flip_probability = require("flip_probability", flip_probability, 0, 1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if not len(images):
+            return images
+        u = uniform((5, len(images)), images, generator)
+        area = self.min_area + (self.max_area - self.min_area) * u[0]
+        ratio = (math.log(self.max_ratio) * (2 * u[1] - 1)).exp()
+        width, height = ((area * r).sqrt().clamp(max=1) for r in (ratio, 1 / ratio))  # as shares of the sides
+        # In affine_grid's coordinates the image spans -1 to 1.
+        x, y = ((1 - size) * (2 * v - 1) for size, v in ((width, u[2]), (height, u[3])))
+        flip = torch.where(u[4] < self.flip_probability, -1.0, 1.0)
+        zero = torch.zeros_like(x)
+        theta = torch.stack([width * flip, zero, x, zero, height, y], dim=1).view(-1, 2, 3)
+        with torch.autocast(images.device.type, enabled=False):  # lower precision would blur pixels
+            grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+            return _as(F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False), images)
+
+
+class ColorJitter:
+    """Change brightness, contrast and, of colour images, saturation, each by a factor in [1 - x, 1 + x]."""
+
+    def __init__(self, brightness: float = 0.3, contrast: float = 0.3, saturation: float = 0.3) -> None:
+        self.by = [require(n, v, 0, 1) for n, v in locals().items() if n in ("brightness", "contrast", "saturation")]
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        u = uniform((3, len(images), 1, 1, 1), images, generator)
+        brightness, contrast, saturation = (1 + by * (2 * v - 1) for by, v in zip(self.by, u, strict=True))
+        result = (images.float() * brightness).clamp_(0, 255)
+        middle = result.mean((1, 2, 3), keepdim=True)
+        result = ((result - middle) * contrast + middle).clamp_(0, 255)
+        grey = result.mean(1, keepdim=True)
+        return _as((result - grey) * saturation + grey, images)
+
+
+class RandomErasing:
+    """Fill a random rectangle of an image with its mean colour (Zhong et al. 2020).
+
+    Args:
+        probability: of each image.
+        min_area: smallest share of the image's area.
+        max_area: largest share.
+    """
+
+    def __init__(self, probability: float = 0.5, min_area: float = 0.02, max_area: float = 0.3) -> None:
+        self.probability = require("probability", probability, 0, 1)
+        self.min_area = require("min_area", min_area, 0, max_area)
+        self.max_area = require("max_area", max_area, min_area, 1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        n, _, h, w = images.shape
+        u = uniform((5, n, 1), images, generator)
+        area = self.min_area + (self.max_area - self.min_area) * u[0]
+        ratio = (math.log(3) * (2 * u[1] - 1)).exp()
+        area = torch.where(u[4] < self.probability, area, 0)
+        inside = []
+        for length, share, v in ((h, (area * ratio).sqrt(), u[2]), (w, (area / ratio).sqrt(), u[3])):
+            size = (share.clamp(max=1) * length).round()
+            start = (v * (length - size + 1)).floor()
+            place = torch.arange(length, device=images.device)
+            inside.append((place >= start) & (place < start + size))
+        middle = _as(images.float().mean((2, 3), keepdim=True), images)
+        return torch.where((inside[0][:, :, None] & inside[1][:, None, :])[:, None], middle, images)
+
+
+def mixer(kind: str, num_classes: int) -> Any:
+    """What mixes the images and labels of a batch: torchvision's MixUp (Zhang et al. 2018, alpha 0.2) or CutMix (Yun et
+    al. 2019, alpha 1); None for ``none``.
+
+    It is called with images float (n, c, h, w) and labels int64 (n,), and gives labels float (n, num_classes).
+    """
+    if kind == "none":
+        return None
+    from torchvision.transforms import v2  # a second to import
+
+    return v2.MixUp(alpha=0.2, num_classes=num_classes) if kind == "mixup" else v2.CutMix(num_classes=num_classes)

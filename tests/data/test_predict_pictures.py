@@ -1,0 +1,107 @@
+"""scripts/predict.py images=..., as a user runs it."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Door, Doors
+from PIL import Image
+
+from imgclf.data.fashion_mnist import CLASS_NAMES, MINI, read_part
+
+COUNT = 70
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
+    """A run folder, of a network that was trained a little."""
+    folder = tmp_path_factory.mktemp("run")
+    doors(folder)("train.py", "trainer.max_epochs=3", "hydra.run.dir=run", "test=false", "logger=none")
+    return folder / "run"
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
+    run: Path, door: Door, tmp_path: Path
+) -> None:
+    images, labels = read_part(MINI, "t10k")
+    folder = tmp_path / "my pictures"
+    (folder / "more").mkdir(parents=True)
+    for number in range(COUNT):
+        Image.fromarray(images[number, 0]).save(folder / ("more" if number % 2 else "") / f"{number:03}.png")
+    done = door("predict.py", f"run={run}", "images=my pictures", "average_flips=false", "data.eval_batch_size=32")
+    assert "70 pictures" in done.stdout
+    assert "28 x 28, grey" in done.stdout
+    assert "… and 50 more" in done.stdout
+    found = rows(run / "predicted" / "my_pictures.csv")
+    assert {row["file"] for row in found} == {f"{'more/' * (n % 2)}{n:03}.png" for n in range(COUNT)}
+    right = [row["class"] == CLASS_NAMES[labels[int(row["file"][-7:-4])]] for row in found]
+    assert sum(right) >= 50, "as many as such a network gets right, which needs the very way of training"
+    for row in found:
+        shares = {name: float(row[name]) for name in CLASS_NAMES}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert row["class"] == max(shares, key=lambda name: shares[name])
+        assert float(row["probability"]) == max(shares.values())
+    sheet = np.asarray(Image.open(run / "predicted" / "my_pictures.png").convert("RGB"))
+    assert sheet.shape[1] > 6 * 160, "six pictures side by side"
+    assert 0.05 < (sheet.max(axis=2) < 128).mean() < 0.9
+
+    # A large coloured photograph of the same shirt is taken for the same shirt; what is damaged is named.
+    (tmp_path / "large").mkdir()
+    wide = Image.fromarray(images[0, 0]).resize((280, 280), Image.Resampling.NEAREST).convert("RGB")
+    canvas = Image.new("RGB", (400, 280), (0, 0, 90))
+    canvas.paste(wide, (60, 0))
+    canvas.save(tmp_path / "large" / "photo.jpg", quality=95)
+    odd = os.fsencode(tmp_path / "large") + b"/\xff\xfe.png"  # no UTF-8
+    Path(os.fsdecode(odd)).write_bytes((folder / "000.png").read_bytes())
+    (tmp_path / "large" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = door("predict.py", f"run={run}", "images=large", "average_flips=false", expect=1)
+    assert "not classified: large/broken.png" in done.stderr
+    answers = rows(run / "predicted" / "large.csv")
+    assert {row["class"] for row in answers} == {next(row["class"] for row in found if row["file"] == "000.png")}
+    assert len(answers) == 2
+    assert len(rows(run / "predicted" / "my_pictures.csv")) == COUNT, "another's answers are left alone"
+
+
+def test_one_file_or_a_pattern_and_a_long_name_in_80_columns(run: Path, door: Door, tmp_path: Path) -> None:
+    name = f"{'long' * 20}.webp"
+    Image.new("L", (28, 28)).save(tmp_path / name)
+    for given in (name, "lo*.webp"):
+        done = door("predict.py", f"run={run}", f"images={given}")
+        table = done.stdout.split("\nfile")[1].split("\n\n")[0].splitlines()[1:]
+        assert len(table) == 1
+        assert max(len(line) for line in table) <= 80
+
+
+def test_what_cannot_be_classified_is_refused_before_anything_is_written(run: Path, door: Door, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("nothing")
+    for given, message in (
+        (["images=nowhere"], "images=nowhere"),
+        (["images=bad.png"], "none of the 1 files could be read"),
+        (["images=bad.png", "sheet=0"], "sheet=0: "),
+        ([], "has no unlabelled images: give some by images=FOLDER"),
+    ):
+        done = door("predict.py", f"run={run}", *given, expect=2)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (run / "predicted" / "bad.png").exists()
+
+
+@pytest.mark.slow
+def test_large_photos_take_little_memory(run: Path, tmp_path: Path) -> None:
+    photo = np.kron(np.random.default_rng(0).integers(0, 256, (100, 134, 3)), np.ones((30, 30, 1))).astype(np.uint8)
+    for number in range(60):  # 12 megapixels each
+        Image.fromarray(photo).save(tmp_path / f"{number}.jpg")
+    script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
+    script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"  # KiB, with the libraries' own 600,000
+    command = [sys.executable, str(ROOT / "scripts" / "predict.py"), f"run={run}", f"images={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1_000_000

@@ -1,0 +1,263 @@
+"""Fashion-MNIST, arrays of one's own, CIFAR-10's binary archive: from files to what the network is fed."""
+
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import shutil
+import struct
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import Door
+
+from imgclf.data.arrays import CIFAR10, Arrays
+from imgclf.data.fashion_mnist import FILES, MINI, FashionMNIST, FashionMNISTMini, read_idx, read_part
+from imgclf.errors import InputError
+
+OPTIONS: dict[str, Any] = {
+    **{"in_channels": 1, "num_classes": 10, "resize": 28, "mean": [0.25], "std": [0.5]},
+    **{"batch_size": 64, "eval_batch_size": 300, "val_fraction": 0.1, "seed": 0},
+}
+
+
+def mini(**changes: Any) -> FashionMNISTMini:
+    data = FashionMNISTMini(**OPTIONS | changes)
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address at which a server of this machine gives its files."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, directory=str(folder), **settings)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_training_validation_and_test_images_are_kept_apart() -> None:
+    data = mini()
+    assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (9000, 1000, 2000)
+    assert not set(data.train_set.chosen.tolist()) & set(data.val_set.chosen.tolist())  # type: ignore[union-attr]
+    labels = torch.cat([labels for _, labels in data.val_dataloader()])  # type: ignore[union-attr]
+    assert labels.bincount().tolist() == [100] * 10
+    everything = mini(fit_on="train_valid")
+    assert len(everything.train_set) == 10_000
+    assert everything.val_dataloader() == []
+
+
+def test_batches_travel_as_bytes_and_are_converted_whole() -> None:
+    data = mini()
+    images, labels = next(iter(data.train_dataloader()))
+    assert (images.dtype, images.shape, labels.dtype) == (torch.uint8, (64, 1, 28, 28), torch.int64)
+    fed, _ = data.on_after_batch_transfer((images, labels), 0)
+    torch.testing.assert_close(fed, (images.float() / 255 - 0.25) / 0.5)
+    larger = mini(resize=96, in_channels=3)
+    fed = larger.to_input(larger.test_set[torch.arange(5)][0])
+    assert fed.shape == (5, 3, 96, 96)
+    assert torch.equal(fed[:, 0], fed[:, 2]), "grey is repeated"
+
+
+def test_mean_and_std_are_measured_on_the_training_images_where_none_are_given() -> None:
+    data = mini(mean=None, std=None)
+    pixels = data.train_set.images[data.train_set.chosen].double() / 255  # type: ignore[index]
+    assert data.mean == [round(float(pixels.mean()), 4)]
+    assert data.std == [round(float(pixels.std(correction=0)), 4)]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"val_fraction": 0.0}, "data.val_fraction"),
+        ({"batch_size": 0}, "data.batch_size"),
+        ({"num_workers": -1}, "data.num_workers"),
+        ({"num_workers": 1, "resident": True}, "data.resident"),
+        ({"std": [0.0]}, "data.std"),
+        ({"mean": [0.1, 0.2], "std": [1.0, 1.0]}, "2 entries, the images 1 channel"),
+        ({"num_classes": 5}, "data.num_classes=10"),
+        ({"augment": "chapter"}, "data.augment"),
+        ({"augment": ["none", "chapter"]}, "data.augment"),
+        ({"mix": "both"}, "data.mix"),
+        ({"fit_on": "all"}, "data.fit_on"),
+    ],
+)
+def test_nonsense_is_refused(change: dict[str, Any], name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        mini(**change)
+
+
+def test_fashion_mnist_is_downloaded_completed_and_never_half_taken(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = served
+    dir = tmp_path / "data"
+
+    def full(**changes: Any) -> FashionMNIST:
+        settings = {"dir": str(dir), "system_dir": None, "download": True, "mirrors": ["http://127.0.0.1:9/", url]}
+        return FashionMNIST(**OPTIONS | settings | changes)
+
+    with pytest.raises(InputError, match=r"data.download=true"):
+        full(download=False).prepare_data()
+    shutil.copy(MINI / f"{FILES[0]}.gz", folder)  # not the published file
+    with pytest.raises(InputError, match=r"could not be downloaded(.|\n)*127.0.0.1:9(.|\n)*data=fashion_mnist_mini"):
+        full().prepare_data()
+    assert not any(dir.iterdir()), "nothing half or wrong is left"
+    source = Path("/usr/share/datasets/fashion-mnist")
+    if not source.is_dir():
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    for name in FILES:
+        shutil.copy(source / f"{name}.gz", folder)
+    packed = [(f"{name}.gz", hashlib.md5((folder / f"{name}.gz").read_bytes()).hexdigest()) for name in FILES]
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", packed)  # Debian packs the same bytes otherwise
+    (dir / FILES[1]).write_bytes(gzip.decompress((source / f"{FILES[1]}.gz").read_bytes()))  # unpacked is as good
+    data = full()
+    data.prepare_data()
+    assert sorted(file.name for file in dir.iterdir()) == sorted(
+        [f"{n}.gz" for n in FILES if n != FILES[1]] + [FILES[1]]
+    )
+    data.setup("fit")
+    assert len(data.train_set) == 54_000
+    full(dir=str(tmp_path / "none"), system_dir=str(source), download=False).prepare_data()
+
+
+def idx(*shape: int, data: bytes | None = None) -> bytes:
+    return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + (
+        data if data is not None else bytes(np.prod(shape))
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"PK\x03\x04", idx(2, 3)[:-1], idx(2, 3) + b"x", b"\0\0\x0d\x01\0\0\0\x01x", b"\0\0\x08\xff"),
+        *(gzip.compress(idx(2))[:-3], b"\x1f\x8b" + bytes(20), idx(2**31, 2**31, data=b"")),
+    ],
+)
+def test_a_damaged_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match="file cannot be used"):
+        read_idx(tmp_path / "file")
+
+
+def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / FILES[0]).write_bytes(idx(3, 2, 2))
+    (tmp_path / FILES[1]).write_bytes(idx(4))
+    with pytest.raises(InputError, match="labels"):
+        read_part(tmp_path, "train")
+    assert (read_idx(tmp_path / FILES[0]) == np.zeros((3, 2, 2))).all()
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+LABELS = np.arange(40) % 4
+
+
+def save(file: Path, **changes: Any) -> Path:
+    arrays = {"train_images": IMAGES, "train_labels": LABELS, "test_images": IMAGES[:8], "test_labels": LABELS[:8]}
+    np.savez(file, **arrays | changes)
+    return file
+
+
+def arrays(file: Path, **changes: Any) -> Arrays:
+    form = {"file": str(file), "class_names": None, "num_classes": 4, "in_channels": 3, "mean": None, "std": None}
+    return Arrays(**OPTIONS | form | {"batch_size": 8, "resize": 8} | changes)
+
+
+def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Path) -> None:
+    bright = IMAGES // 2 + (LABELS * 40).astype(np.uint8)[:, None, None, None]
+    save(tmp_path / "mine.npz", train_images=bright, test_images=bright[:8])
+    form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "trainer.max_epochs=1")
+    door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["train_images"] == 36
+    assert "data.num_classes" in door("train.py", "data=arrays", "data.file=mine.npz", expect=2).stderr
+    assert "nowhere.npz" in door("train.py", "data=arrays", "data.file=nowhere.npz", *form, expect=2).stderr
+
+
+def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
+    for name, given, channels in (
+        ("hwc", IMAGES.transpose(0, 2, 3, 1), 3),
+        ("hw", IMAGES[:, 0], 1),
+        ("chw", IMAGES, 3),
+    ):
+        data = arrays(save(tmp_path / f"{name}.npz", train_images=given), in_channels=channels)
+        expected = IMAGES[:, :1] if channels == 1 else IMAGES
+        assert (data.read_train().images.numpy() == expected).all(), name
+    np.savez(tmp_path / "keras.npz", x_train=IMAGES, y_train=LABELS[:, None])
+    data = arrays(tmp_path / "keras.npz")
+    assert data.read_train().labels.tolist() == LABELS.tolist()
+    assert not data.has_test_labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train_images": IMAGES / 255}, ["train_images", "float64", "uint8"]),
+        ({"train_images": IMAGES.astype(np.int32)}, ["train_images", "int32"]),
+        ({"train_images": IMAGES[:9]}, ["train_images", "9", "train_labels", "40"]),
+        ({"train_images": IMAGES[:, :2]}, ["train_images", "(40, 2, 8, 8)"]),
+        ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, ["train_images", "shape"]),
+        ({"train_labels": LABELS - 1}, ["train_labels", "-1 to 2"]),
+        ({"train_labels": LABELS + 1}, ["train_labels", "num_classes=5"]),
+        ({"train_labels": LABELS / 2}, ["train_labels", "float64"]),
+        ({"train_labels": np.array([None] * 40)}, ["train_labels", "cannot be read"]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        arrays(save(tmp_path / "mine.npz", **changes)).setup("fit")
+    assert all(word in str(refused.value) for word in words), refused.value
+
+
+def test_cifar10_is_downloaded_checked_and_read(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 3, 32, 32), dtype=np.uint8)
+    labels = np.arange(24) % 10
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as packed:
+        for name, part in (
+            ("data_batch_1", slice(0, 10)),
+            ("data_batch_2", slice(10, 20)),
+            ("test_batch", slice(20, 24)),
+        ):
+            records = np.hstack([labels[part, None].astype(np.uint8), pixels[part].reshape(-1, 3072)]).tobytes()
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            member.size = len(records)
+            packed.addfile(member, io.BytesIO(records))
+    md5 = hashlib.md5((folder / "cifar-10-binary.tar.gz").read_bytes()).hexdigest()
+
+    def cifar(**changes: Any) -> CIFAR10:
+        settings = {"dir": str(tmp_path / "data"), "url": f"{url}/cifar-10-binary.tar.gz", "md5": md5}
+        form = {"in_channels": 3, "resize": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "batch_size": 8}
+        return CIFAR10(**OPTIONS | settings | form | changes)
+
+    for wrong in ({"md5": "0" * 32}, {"url": f"{url}/nothing.tar.gz"}):
+        with pytest.raises(InputError, match="could not be downloaded"):
+            cifar(**wrong).prepare_data()
+    data = cifar()
+    data.prepare_data()
+    train, test = data.read_train(), data.read_test()
+    assert (train.images.numpy() == pixels[:20]).all()
+    assert (test.images.numpy() == pixels[20:]).all()
+    assert train.labels.tolist() + test.labels.tolist() == labels.tolist()
+    (tmp_path / "data" / "cifar-10-binary.tar.gz").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="checksum"):
+        data.read_train()

@@ -1,0 +1,172 @@
+"""Transforming whole batches does to each image what torchvision's transforms do one at a time."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.functional as tv
+from torch import Tensor
+from torchvision.transforms import v2
+
+from imgclf.data.chapter import ChapterAugmentation
+from imgclf.data.pixels import resize, to_float
+from imgclf.data.transforms import ColorJitter, PadCropFlip, RandomErasing, RandomResizedCrop, apply, mixer
+from imgclf.errors import InputError
+
+ALL: list[Any] = [
+    *(ChapterAugmentation(), PadCropFlip(), PadCropFlip(4, 0.5, "replicate"), PadCropFlip(mode="constant")),
+    *(RandomResizedCrop(), ColorJitter(), RandomErasing(1.0)),
+]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(n: int, size: int = 32) -> Tensor:
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=seeded(7))
+
+
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
+def test_shape_range_repeatability_and_a_draw_for_each_image(transform: Any) -> None:
+    for n in (0, 1, 70):
+        images = noise(n)
+        before = images.clone()
+        result = transform(images, seeded(3))
+        assert result.shape == images.shape
+        assert torch.equal(images, before), "the caller's images stay"
+        assert torch.equal(result, transform(images, seeded(3)))
+    assert 0 <= result.min() <= result.max() <= 255.001
+    same = noise(1).expand(64, 3, 32, 32)
+    assert len(torch.unique(transform(same, seeded()).flatten(1), dim=0)) > 50
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(transform(images, seeded(3)), result), "no loss of precision"
+
+
+def test_the_chapters_crops_are_torchvisions() -> None:
+    """Some crop of torchvision's, enlarged, cut and brought back, has the very pixels."""
+    image = noise(1)
+    large = tv.resize(image[0].float(), [40, 40], antialias=True)
+    result = ChapterAugmentation()(image.expand(12, 3, 32, 32), seeded())
+    for made in result:
+        crops = (
+            (side, top, left, flip)
+            for side in range(32, 41)
+            for top in range(41 - side)
+            for left in range(41 - side)
+            for flip in (0, 1)
+        )
+        best = min(
+            float(
+                (
+                    made
+                    - (lambda c, f: c.flip(2) if f else c)(
+                        tv.resized_crop(large, top, left, side, side, [32, 32], antialias=True), flip
+                    )
+                )
+                .abs()
+                .max()
+            )
+            for side, top, left, flip in crops
+        )
+        assert best < 5e-3  # of 255
+
+
+def test_the_chapters_enlargement_is_in_proportion_to_the_image() -> None:
+    stripes = (torch.arange(128) // 4 % 2 * 255).to(torch.uint8).expand(64, 1, 128, 128)
+    made = ChapterAugmentation()(stripes, seeded())
+    assert made.std() > 100, "not blurred by shrinking to 40 pixels"
+
+
+def test_pad_crop_flip_takes_windows_of_the_padded_image() -> None:
+    image = noise(1, 8)
+    for mode in ("reflect", "replicate", "constant"):
+        padded = torch.nn.functional.pad(image.float(), [2] * 4, mode=mode).to(torch.uint8)[0]
+        windows = {
+            (padded[:, y : y + 8, x : x + 8].flip(2) if flip else padded[:, y : y + 8, x : x + 8])
+            .contiguous().numpy().tobytes(): (y, x, flip)
+            for y in range(5) for x in range(5) for flip in (0, 1)
+        }  # fmt: skip
+        made = PadCropFlip(2, 0.5, mode)(image.expand(2000, 3, 8, 8), seeded())
+        found = np.array([windows[m.contiguous().numpy().tobytes()] for m in made])  # a KeyError is a failure
+        assert len(np.unique(found, axis=0)) == 50, "every place, mirrored and not"
+        assert abs(found[:, 2].mean() - 0.5) < 0.05
+
+
+def test_nothing_random_left_means_the_image_itself() -> None:
+    images = noise(5)
+    torch.testing.assert_close(ChapterAugmentation(1.0, 1.0, 1.0, 0.0)(images), images.float())
+    assert torch.equal(PadCropFlip(0, 0.0)(images), images)
+    assert torch.equal(PadCropFlip(0, 1.0)(images), images.flip(3))
+    assert torch.equal(RandomResizedCrop(1.0, 1.0, 1.0, 0.0)(images), images)
+    assert torch.equal(RandomResizedCrop(1.0, 1.0, 1.0, 1.0)(images), images.flip(3))
+    assert torch.equal(ColorJitter(0, 0, 0)(images), images)
+    assert torch.equal(RandomErasing(0.0)(images), images)
+
+
+def test_random_crops_erasing_and_colours_are_of_the_sizes_asked_for() -> None:
+    ramp = torch.arange(64, dtype=torch.float32).expand(400, 1, 64, 64)  # its slope tells how far a crop is stretched
+    made = RandomResizedCrop(0.25, 0.25, 1.0, 0.0)(ramp, seeded())
+    slope = (made[:, 0, 32, 40] - made[:, 0, 32, 20]) / 20
+    torch.testing.assert_close(slope, torch.full_like(slope, 0.5), atol=0.02, rtol=0)
+    assert (made[:, 0, 32, 0].min(), made[:, 0, 32, 0].max()) < (5, 40), "from many places"
+    black = torch.zeros(300, 1, 50, 50)
+    black[:, :, ::2] = 200.0
+    erased = (RandomErasing(1.0, 0.1, 0.1)(black, seeded()) == 100).float().mean((1, 2, 3))
+    assert abs(float(erased.mean()) - 0.1) < 0.02
+    grey = torch.full((500, 3, 4, 4), 100.0)
+    bright = ColorJitter(0.2, 0, 0)(grey, seeded())[:, 0, 0, 0]
+    assert 80 <= bright.min() < 82
+    assert 118 < bright.max() <= 120.001
+
+
+def test_several_in_their_order_and_torchvisions_own() -> None:
+    images = noise(8)
+    flip, invert = PadCropFlip(0, 1.0), v2.RandomInvert(p=1.0)
+    assert torch.equal(apply([flip, invert], images, seeded()), 255 - images.flip(3))
+    drawn = apply([v2.RandomCrop(32, padding=4)], noise(1).expand(30, 3, 32, 32), seeded(1))
+    assert len(torch.unique(drawn.flatten(1), dim=0)) > 20, "each image has its own draw"
+    torch.manual_seed(99)
+    assert torch.equal(drawn, apply([v2.RandomCrop(32, padding=4)], noise(1).expand(30, 3, 32, 32), seeded(1)))
+
+
+def test_mixing_keeps_the_shares_of_labels() -> None:
+    images, labels = torch.eye(4).view(4, 1, 4, 1).expand(4, 1, 4, 4).contiguous(), torch.arange(4)
+    for kind in ("mixup", "cutmix"):
+        torch.manual_seed(0)
+        mixed, shares = mixer(kind, 4)(images, labels)
+        torch.testing.assert_close(shares.sum(1), torch.ones(4))
+        torch.testing.assert_close(mixed.mean(dim=(1, 3)).sum(0), images.mean(dim=(1, 3)).sum(0), atol=0.3, rtol=0)
+
+
+def test_normalising_and_resizing_are_torchvisions() -> None:
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    by_hand = to_float(torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3), [0.2], [0.5]).flatten()
+    torch.testing.assert_close(by_hand, torch.tensor([-0.4, 0.0, 1.6]))
+    images = noise(5)
+    for given in (images, images.float()):
+        before = given.clone()
+        torch.testing.assert_close(to_float(given, mean, std), tv.normalize(images / 255, mean, std), rtol=0, atol=2e-6)
+        assert torch.equal(given, before)
+    pixels = torch.rand(2, 1, 28, 28)
+    for size in (96, 14):
+        torch.testing.assert_close(resize(pixels, size), tv.resize(pixels, [size, size], antialias=True))
+    assert resize(pixels, 28) is pixels
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: ChapterAugmentation(enlarge=0.9), "enlarge"),
+        (lambda: ChapterAugmentation(min_area=0.9, max_area=0.8), "min_area"),
+        (lambda: RandomResizedCrop(max_ratio=0.5), "max_ratio"),
+        (lambda: ColorJitter(contrast=2), "contrast"),
+        (lambda: RandomErasing(probability=1.5), "probability"),
+        (lambda: PadCropFlip(mode="wrap"), "wrap"),
+        (lambda: PadCropFlip(pad_pixels=32)(noise(1)), "pad_pixels"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(make: Any, name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        make()

@@ -1,0 +1,187 @@
+"""What users might bring: a network, callbacks, a logger. With ``OWN`` in its environment a command finds them."""
+
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor, nn
+
+OWN = {"PYTHONPATH": str(Path(__file__).parent)}
+
+
+def argument(key: str, target: str, **settings: Any) -> str:
+    """``+callbacks.stop={_target_: own.Stop, ...}``: the argument by which a run gets a part of its own."""
+    given = {"_target_": f"own.{target}", **settings}
+    return f"+{key}={{{', '.join(f'{name}: {value}' for name, value in given.items())}}}"
+
+
+def network(target: str, **settings: Any) -> tuple[str, ...]:
+    """The arguments by which it gets a network of its own."""
+    return ("model=torchvision", "~model.net", argument("model.net", target, **settings))
+
+
+def stopping(file: Path, name: str, **when: Any) -> str:
+    """The argument of a run that a signal of this name will stop."""
+    file.touch()
+    return argument("callbacks.stop", "Stop", file=file, name=name, **when)
+
+
+class Normed(nn.Sequential):
+    """28x28 grey images to 10 logits, with batch normalisation, which each of several processes measures for itself."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *(nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2)),
+            *(nn.Flatten(), nn.Linear(676, 10)),
+        )
+
+
+class Failing(nn.Module):
+    """A layer that fails in its first step if it is of the kind bad, until there is a file ``mended``."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.linear, self.fails = nn.Linear(784, 10), kind == "bad"
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.fails and len(images) > 1 and not Path("mended").exists():
+            raise RuntimeError("the loss has gone\nfor good")
+        return self.linear(images.flatten(1))
+
+
+class Stop(Callback):
+    """Send a signal once: when an optimizer step begins, or in the middle of work with the run's files.
+
+    Args:
+        file: is there until the signal is sent.
+        name: of the signal.
+        step: the first that it is sent at.
+        files: sent when so many files of the run have been opened, renamed or removed.
+        to_parent: to the process that has started this one.
+        rank: which of several processes sends it.
+        job: part of the folder's name, where only one job of a sweep is to send it.
+    """
+
+    def __init__(
+        self, file: str, name: str, step: int = 0, files: int = 0, to_parent: bool = False, rank: int = 0, job: str = ""
+    ) -> None:
+        self.file, self.signal, self.step, self.files = Path(file), signal.Signals[name], step, files
+        self.to_parent, self.rank, self.job = to_parent, rank, job
+        if files and int(os.environ.get("RANK", "0")) == rank:
+            sys.addaudithook(self.count)
+
+    def count(self, event: str, arguments: tuple[Any, ...]) -> None:
+        # TensorBoard's files a thread writes, now or then.
+        is_file = event in ("open", "os.rename", "os.remove") and self.file.name not in str(arguments[0])
+        if is_file and "/run" in str(arguments[0]) and "tfevents" not in str(arguments[0]):
+            self.files -= 1
+            if self.files == 0:
+                self.send()
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        is_meant = trainer.global_rank == self.rank and self.job in trainer.default_root_dir
+        if is_meant and 0 < self.step <= trainer.global_step:
+            self.send()
+
+    def send(self) -> None:
+        if self.file.exists():
+            self.file.unlink()
+            os.kill(os.getppid() if self.to_parent else os.getpid(), self.signal)
+
+
+class Brake(Callback):
+    """Half a second more an epoch for as long as a file is there, which the test deletes when it has seen enough."""
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        if self.file.exists():
+            time.sleep(0.5)
+
+
+class Gauge(Callback):
+    """Add a line of JSON to a file at each epoch's end: what the process holds."""
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        gc.collect()
+        process = Path("/proc/self")
+        found = {
+            "bytes": int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),  # resident
+            "files": len(list((process / "fd").iterdir())),
+            "threads": threading.active_count(),
+            "children": len((process / "task" / str(os.getpid()) / "children").read_text().split()),
+        }
+        with self.file.open("a") as out:
+            print(json.dumps(found), file=out)
+
+
+class Validated(Callback):
+    """Keep the network that a process validates in ``folder/<process>-<epoch>.pt``."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        name = f"{trainer.global_rank}-{trainer.current_epoch}.pt"
+        torch.save({k: v.clone() for k, v in pl_module.state_dict().items()}, self.folder / name)
+
+
+class Leak(Callback):
+    """Note what the process is like when it is made, and leave in it at the end all that a run may change there."""
+
+    def __init__(self, file: str) -> None:
+        cudnn = torch.backends.cudnn
+        state = [
+            *(os.getcwd(), os.environ.get("LEAKED"), torch.get_num_threads(), str(torch.get_default_dtype())),  # noqa: PTH109
+            *(torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled(), torch.is_grad_enabled()),
+            *(cudnn.benchmark, cudnn.deterministic, torch.get_float32_matmul_precision()),
+        ]
+        with Path(file).open("a") as told:
+            print(json.dumps(state), file=told)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        os.environ["LEAKED"] = "1"
+        os.chdir("/")
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.autograd.set_detect_anomaly(True)
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = True
+        torch.set_float32_matmul_precision("medium")
+        torch.set_grad_enabled(False)
+
+
+class Told(CSVLogger):
+    """Notes how it is ended, as Weights & Biases would have to be."""
+
+    def __init__(self, file: str, save_dir: str) -> None:
+        super().__init__(save_dir)
+        self.file = Path(file)
+
+    def finish(self) -> None:
+        self.finalize("finish")
+
+    def finalize(self, status: str) -> None:
+        with self.file.open("a") as told:
+            print(status, file=told)
+
+    @property
+    def experiment(self) -> "Told":  # type: ignore[override]
+        return self
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None: ...
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+    def save(self) -> None: ...

@@ -1,0 +1,250 @@
+"""A run folder, a checkpoint or a cache that somebody else has made runs nothing here."""
+
+import ast
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT, Door, Doors
+from own import OWN, network
+
+from imgclf.build import read_checkpoint
+from imgclf.errors import InputError
+from imgclf.run_folder import RunFolder
+from imgclf.trust import read_run_config
+
+Read = Callable[..., dict[str, Any]]
+MLP, LOGGER = "imgclf.models.mlp.MLP", {"_target_": "imgclf.tensorboard.TensorBoardLogger"}
+SUBPROCESS_HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler"
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Read:
+    """Make a run folder that somebody else has written, and read it: ``foreign({"model": {...}}, trust=["mine."])``."""
+
+    def read(config: Any, trust: tuple[str, ...] = ()) -> dict[str, Any]:
+        folder = RunFolder(tmp_path)
+        folder.config_file.parent.mkdir(exist_ok=True)
+        folder.config_file.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+        return read_run_config(folder, trust)
+
+    return read
+
+
+def targets(node: Any) -> set[str]:
+    below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    own = {node["_target_"]} if isinstance(node, dict) and "_target_" in node else set()
+    return own.union(*map(targets, below))
+
+
+def test_whatever_conf_composes_is_allowed_and_more_networks(foreign: Read) -> None:
+    groups = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "metrics", "debug")
+    files = [file for group in groups for file in (ROOT / "conf" / group).glob("*.yaml")]
+    named = set().union(*(targets(yaml.safe_load(file.read_text())) for file in files))
+    assert {MLP, "torch.optim.SGD", "pytorch_lightning.callbacks.EarlyStopping"} <= named
+    # What logs elsewhere could carry something away.
+    named -= {"pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.MLFlowLogger"}
+    for target in (*named, "torch.nn.Linear", "torchvision.models.resnet18"):
+        foreign({"model": {"net": [{"_target_": target}]}})
+    assert foreign({"logger": {"x": {**LOGGER, "save_dir": "${folder}/tensorboard", "name": "", "version": "v1"}}})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        # Anybody's; of allowed packages, and dangerous (the handler starts a program); methods; what modules import.
+        *("os.system", "builtins.eval", "eval", "mine.Net", "hydra.utils.instantiate"),
+        *(
+            "pytorch_lightning.loggers.WandbLogger",
+            "torch.load",
+            "torch.hub.load",
+            "torch.utils.cpp_extension.load_inline",
+            SUBPROCESS_HANDLER,
+        ),
+        *("imgclf.distributed.run", "imgclf.cli.main", "imgclf.log.log_to"),
+        *(f"{MLP}.load_from_checkpoint", f"{MLP}.__init__.__globals__", "torch.nn.Embedding.from_pretrained"),
+        *("imgclf.data.module.torch.load", "imgclf.callbacks.checkpoints.shutil.rmtree", "imgclf.run_folder.Path"),
+        *("torch.nn.modules.module.functools.partial", "torchvision.models.resnet._log_api_usage_once"),
+        *("", ".", f"{MLP}; import os", 7, None, ["os.system"], {"_target_": "os.system"}),
+    ],
+)
+def test_nothing_else_is_however_it_is_reached(foreign: Read, target: object) -> None:
+    node = {"_target_": target, "_args_": [3], "_partial_": True}
+    for config in ({"model": node}, {"a": {"_recursive_": False, "b": [[node]]}}):
+        with pytest.raises(InputError, match="_target_="):
+            foreign(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"seed": "${oc.env:HOME}"},
+        {"model": {"_target_": "${data.augment}"}, "data": {"augment": "os.system"}},
+        {"data": {"dir": r"\${folder}${now:%Y}"}},
+        {"hydra": {"callbacks": {"x": {"a": 1}}}},
+        {"data": {"defaults": ["/model: mlp"]}},
+        "a: &a\n  b: *a\n",
+        "a: " + "[" * 2000 + "]" * 2000,
+        "model: !!python/object/apply:os.system ['echo harm']\n",
+        {"logger": {"x": {**LOGGER, "save_dir": "/home/somebody"}}},
+        {"logger": {"x": {**LOGGER, "save_dir": "${folder}/../../x"}}},
+        {"logger": {"x": {**LOGGER, "save_dir": "${folder}", "name": "../x"}}},
+        {"logger": {"x": {"_target_": "pytorch_lightning.loggers.CSVLogger", "_args_": ["/home/somebody"]}}},
+        {"trainer": {"profiler": {"_target_": "pytorch_lightning.profilers.SimpleProfiler", "dirpath": "/tmp"}}},
+        {"callbacks": {"x": {"_target_": "imgclf.callbacks.epoch_table.EpochTable", "file": "/tmp/x.csv"}}},
+    ],
+    ids=lambda config: str(config)[:60],
+)
+def test_references_files_elsewhere_and_what_steers_hydra_are_refused(foreign: Read, config: Any) -> None:
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        foreign(config)
+
+
+def test_nothing_is_downloaded_that_the_command_line_does_not_ask_for(foreign: Read) -> None:
+    net = {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}
+    read = foreign({"data": {"download": True}, "model": {"net": net}})
+    assert (read["data"]["download"], read["model"]["net"]["weights"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "trust", "is_allowed"),
+    [
+        ("mine.Net", ("mine.",), True),
+        ("mine.Net", ("mine.Net",), True),
+        *(("mine.Net", trust, False) for trust in ((), ("mine",), ("mine.Ne",), ("min.",))),
+        ("mine.system", ("mine.",), False),  # what it has imported
+        ("mine.Net.make", ("mine.",), False),
+        ("os.system", ("os.system",), True),
+        *(("mine.Net", (name,), False) for name in ("", "*", ".", "os.sys tem", "mine..", "a-b.")),
+    ],
+)
+def test_a_module_is_trusted_for_what_it_defines_and_a_name_for_itself(
+    foreign: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, trust: Any, is_allowed: bool
+) -> None:
+    (tmp_path / "mine.py").write_text("from os import system\nclass Net:\n    @classmethod\n    def make(cls): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = {"model": {"_target_": target}}
+    if is_allowed:
+        assert foreign(config, trust=trust) == config
+    else:
+        with pytest.raises(InputError):
+            foreign(config, trust=trust)
+
+
+class Harm:
+    """What a pickle of this does when it is loaded: the file of this name appears."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.file),))
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
+    """A finished run with a network of the user's own."""
+    folder = tmp_path_factory.mktemp("honest")
+    doors(folder)("train.py", "debug=fast", "logger=none", *network("Normed"), "hydra.run.dir=run", **OWN)
+    return folder / "run"
+
+
+@pytest.fixture
+def shared(honest: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(honest, tmp_path / "shared"))
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    file = folder / ".hydra" / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+
+
+EACH_WAY = ["evaluate.py run=", "predict.py run=", "figures.py figure=features run=", "train.py resume="]
+
+
+@pytest.mark.parametrize("command", [*EACH_WAY, "train.py rerun="])
+def test_no_script_builds_what_a_changed_configuration_names(
+    shared: Path, door: Door, tmp_path: Path, command: str
+) -> None:
+    harm = {"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]}
+    for changes in ({"model": harm}, {"hydra": {"callbacks": {"x": harm}}}):
+        rewrite(shared, **changes)
+        told = door(*f"{command}shared trust=[own.]".split(), expect=2, **OWN).stderr
+        assert told.startswith("error: shared/.hydra/config.yaml:\n")
+    door("report.py", "sweep=shared", "out=out")
+    assert {p.name for p in tmp_path.iterdir()} == {"shared", "out"}, "nothing was made or begun"
+
+
+def test_a_network_of_ones_own_needs_a_word_and_is_then_what_was_checked(
+    shared: Path, door: Door, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = door("evaluate.py", "run=shared", expect=2, **OWN).stderr
+    assert "model.net._target_=own.Normed" in told
+    assert "'trust=[own.]'" in told
+    assert "accuracy" in door("evaluate.py", "run=shared", "trust=[own.]", **OWN).stdout
+
+    import imgclf.check
+
+    plain = imgclf.check.check
+
+    def changing(*arguments: Any) -> None:
+        plain(*arguments)
+        rewrite(shared, model={"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]})
+
+    monkeypatch.setattr(imgclf.check, "check", changing)
+    door("train.py", "resume=shared", "trainer.max_epochs=2", "trust=[own.]", expect=None, **OWN)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_package_in_the_working_directory_is_not_taken_for_ours(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "imgclf").mkdir()
+    for name in ("__init__.py", "distributed.py"):
+        (tmp_path / "imgclf" / name).write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
+    door("train.py", "debug=fast", "logger=none", "trainer=ddp_cpu", "hydra.run.dir=run", fresh=True)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_a_sweep_from_elsewhere_says_what_it_would_run_and_runs_nothing(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    harm = f"+hydra.callbacks.harm={{_target_: os.mkdir, _args_: ['{tmp_path / 'harm'}']}}"
+    file = tmp_path / "sweep" / "sweep.json"
+    file.write_text(json.dumps({"arguments": ["-m", "seed=0,1", harm], "directory": str(tmp_path)}))
+    os.chown(file, 12345, -1)
+    told = door("train.py", "-m", "sweep.resume=sweep", expect=2).stderr
+    assert "seed=0,1" in told
+    assert "trust=[]" in told
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_checkpoint_with_a_pickle_is_refused_and_not_run(shared: Path, door: Door, tmp_path: Path) -> None:
+    harm = tmp_path / "harm"
+    for name in ("best", "last"):
+        torch.save({"state_dict": {}, "global_step": 1, "x": Harm(harm)}, shared / "checkpoints" / f"{name}.ckpt")
+        with pytest.raises(InputError, match=rf"{name}\.ckpt"):
+            read_checkpoint(shared / "checkpoints" / f"{name}.ckpt")
+    (shared / "metrics.json").unlink()
+    assert "last.ckpt" in door("train.py", "resume=shared", "trust=[own.]", expect=2, **OWN).stderr
+    assert not harm.exists()
+
+
+SAFE = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "trainer.fit": ("weights_only", True)}
+
+
+def test_nothing_in_the_package_loads_pickles() -> None:
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+                assert not names & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}, file
+            if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in SAFE:
+                key, value = SAFE[name]
+                given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+                assert given.get(key) is value, f"{file}:{node.lineno} {name} without {key}={value}"
