@@ -140,6 +140,8 @@ def run_anew(command: list[str], folder: Path, environment: dict[str, str]) -> s
         capture_output=True,
         text=True,
         timeout=300,
+        # A shell that runs the tests in its background has them ignore Ctrl-C, and so would this program.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     return subprocess.CompletedProcess(command, done.returncode, done.stdout, done.stderr)
 

@@ -66,7 +66,7 @@ def test_a_network_a_data_set_a_schedule_and_a_sweep_of_ones_own(mine: Path) -> 
     assert "SmallConv, 1,346 parameters; Arrays;" in output
     (file,) = mine.glob("logs/runs/small_conv_arrays/*/metrics.json")
     assert json.loads(file.read_text())["test/acc"] > 0.9, "what is bright and what is dark can be learned"
-    assert "exponential.png" in output
+    assert "schedules.png" in output
     assert "6 of 6 jobs finished" in output
     assert "6 runs, 2 settings" in output
 
