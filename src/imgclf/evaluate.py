@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf import distributed
+from imgclf.arguments import task_overrides
 from imgclf.build import built, built_group, built_trainer, load_weights, require_same_form
 from imgclf.data.module import ImageData
 from imgclf.distributed import is_first
@@ -22,7 +23,7 @@ def evaluate(config: DictConfig) -> None:
 
     Data and trainer are the run's own unless the command line changed them.
     """
-    weights_file(config)  # refused before any process is started
+    require_run(config)  # refused before any process is started
     distributed.run(evaluate_process, config)
 
 
@@ -35,6 +36,22 @@ def evaluate_process(config: DictConfig) -> None:
     if is_first():
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         say(evaluation_table(metrics, str(weights_file(config))))
+
+
+def require_run(config: DictConfig) -> None:
+    """Refuse a run without weights; have a folder of pictures matched with the run's classes by name, and, where it was
+    chosen anew, prepared as the run has prepared its own but for what the command line says."""
+    weights_file(config)
+    trained = run_config(RunFolder.existing(config.run), config.trust).data
+    names = trained.get("class_names") or getattr(get_class(trained._target_), "class_names", None)
+    if names and "class_names" in config.data:
+        OmegaConf.set_struct(config, False)
+        given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
+        kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
+        own = {
+            key: trained[key] for key in kept if key in trained and key in config.data and f"data.{key}" not in given
+        }
+        config.data.update(own | {"class_names": list(names), "num_classes": trained.num_classes})
 
 
 def weights_file(config: DictConfig) -> Path:
@@ -63,13 +80,6 @@ def trained_model(config: DictConfig) -> LightningModule:
 def data_for(model: LightningModule, config: DictConfig) -> ImageData:
     """The images of ``config.data``, the run's own or others, which must be of the form that the network takes."""
     trained = run_config(RunFolder.existing(config.run), config.trust).data
-    OmegaConf.set_struct(config, False)
-    names = trained.get("class_names") or getattr(get_class(trained["_target_"]), "class_names", None)
-    if names and "class_names" in config.data:
-        # Other folders are matched with the run's classes by name, and prepared as it has prepared its own.
-        kept = ("num_classes", "in_channels", "stored_size", "fit", "resize", "mean", "std")
-        config.data.update({key: trained[key] for key in kept if key in trained and key in config.data})
-        config.data.class_names = list(names)
     data: ImageData = built(config, "data")
     require_same_form(model, data)
     for key in ("mean", "std"):

@@ -23,7 +23,7 @@ from imgclf.data.folders import list_pictures
 from imgclf.data.kaggle import KaggleCIFAR10, submission
 from imgclf.data.module import ImageData
 from imgclf.errors import Failed, InputError, say
-from imgclf.evaluate import bare_trainer, data_for, trained_model, weights_file
+from imgclf.evaluate import bare_trainer, data_for, require_run, trained_model
 from imgclf.log import log, speak
 from imgclf.pictures.grid import captioned
 from imgclf.pictures.lettering import FAINT, INK
@@ -35,7 +35,7 @@ def predict(config: DictConfig) -> None:
 
     Where ``config.images`` names picture files, those are classified instead: a table, a contact sheet, a CSV file.
     """
-    weights_file(config)  # refused before any process is started
+    require_run(config)  # refused before any process is started
     if config.images is None:
         distributed.run(predict_process, config)
     elif distributed.is_first():  # one process is enough for pictures of which each is decoded on its own

@@ -19,7 +19,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from imgclf.data.module import ImageData
 from imgclf.distributed import COMMAND, cores, is_first
 from imgclf.errors import InputError
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, flat
 
 log = logging.getLogger(__name__)
 
@@ -149,16 +149,6 @@ class Record(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_first():
             self.folder.write_run(data=(self.folder.read_run().get("data") or {}) | (self.data.fingerprints or {}))
-
-
-def flat(node: Any, path: str = "") -> dict[str, Any]:
-    """Dotted key -> value of nested dictionaries; lists are values."""
-    if not isinstance(node, dict):
-        return {path: node}
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= flat(value, f"{path}.{key}" if path else str(key))
-    return found
 
 
 def differences_that_matter(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -4,8 +4,7 @@ from omegaconf import DictConfig
 
 from imgclf.build import frozen, read_checkpoint
 from imgclf.errors import InputError
-from imgclf.provenance import flat
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, flat
 
 _DECIDES_NUMBERS = ("seed", "data", "model", "optimizer", "schedule")  # what a resumed run keeps
 

@@ -153,6 +153,13 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
 
+def flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Dotted key -> value of nested dictionaries; lists are values, empty groups nothing."""
+    if not isinstance(node, dict):
+        return {path: node}
+    return {k: v for key, value in node.items() for k, v in flat(value, f"{path}.{key}" if path else str(key)).items()}
+
+
 def _rows(text: str) -> list[dict[str, str]]:
     rows = list(csv.DictReader(text.splitlines(), strict=True))
     if any(int(row["epoch"]) < 0 or None in row for row in rows):

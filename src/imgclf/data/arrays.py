@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclf.data.batches import ImageArray
+from imgclf.data.download import download
 from imgclf.data.module import ImageData, as_tensors
 from imgclf.errors import InputError
 
@@ -126,19 +127,12 @@ class CIFAR10(ImageData):
     def prepare_data(self) -> None:
         """Download the archive unless it is there, and compare its checksum."""
         if not self.archive.exists():
-            from torchvision.datasets.utils import download_url  # a second to import
-
-            aside = f".{self.archive.name}.part"
             try:
-                self.dir.mkdir(parents=True, exist_ok=True)
-                download_url(self.url, str(self.dir), aside, self.md5)
-                (self.dir / aside).replace(self.archive)
+                download(self.url, self.archive, self.md5)
             except (OSError, RuntimeError) as error:
                 raise InputError(
                     f"{self.url} could not be downloaded ({error}): put {self.archive.name} into data.dir={self.dir}"
                 ) from error
-            finally:
-                (self.dir / aside).unlink(missing_ok=True)
 
     def read_train(self) -> ImageArray:
         return self._read_batches("data_batch_")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclf.data.batches import ImageArray
+from imgclf.data.download import download
 from imgclf.data.module import ImageData, as_tensors
 from imgclf.errors import InputError
 
@@ -86,20 +87,14 @@ class FashionMNIST(FashionMNISTMini):
 
     def _fetch(self, name: str) -> None:
         from torchvision.datasets import FashionMNIST as Source  # a second to import
-        from torchvision.datasets.utils import download_url
 
         answers = []
-        aside = f".{name}.part"
         for mirror in self.mirrors or Source.mirrors:
             try:
-                self.dir.mkdir(parents=True, exist_ok=True)
-                download_url(f"{mirror.rstrip('/')}/{name}", str(self.dir), aside, dict(Source.resources)[name])
-                (self.dir / aside).replace(self.dir / name)
+                download(f"{mirror.rstrip('/')}/{name}", self.dir / name, dict(Source.resources)[name])
                 return
             except (OSError, RuntimeError) as error:  # no answer; another file than the published one
                 answers.append(f"\n  {mirror}: {error}")
-            finally:
-                (self.dir / aside).unlink(missing_ok=True)
         raise InputError(
             f"{name} could not be downloaded:{''.join(answers)}\nput the four files into data.dir={self.dir}, install "
             "Debian's package dataset-fashion-mnist, or take data=fashion_mnist_mini, which needs no network"

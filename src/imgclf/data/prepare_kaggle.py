@@ -14,6 +14,7 @@ import py7zr
 from filelock import FileLock
 from omegaconf import DictConfig
 
+from imgclf.data.download import download
 from imgclf.data.folders import is_litter
 from imgclf.data.kaggle import CLASSES, LABELS, SUBMISSION, check_prepared
 from imgclf.data.split import chapter_split
@@ -61,10 +62,8 @@ def _archives(config: DictConfig, folder: Path) -> Iterator[Path]:
     elif config.demo:
         target = folder / config.demo_url.rpartition("/")[2]
         if not target.exists():
-            from torchvision.datasets.utils import download_url  # a second to import
-
             try:
-                download_url(config.demo_url, str(folder))
+                download(config.demo_url, target)
             except (OSError, RuntimeError) as error:
                 raise InputError(f"{config.demo_url} cannot be had ({error}): put it into {folder} by hand") from error
         if hashlib.sha1(target.read_bytes()).hexdigest() != config.demo_sha1:

@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 
 from imgclf.errors import InputError
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, flat
 
 FINISHED, DIVERGED = "finished", "diverged"
 _FILES = {"run.json", "metrics.json", "metrics.csv"}
@@ -126,13 +126,6 @@ def _section(text: str) -> dict[str, str]:
     if not isinstance(content, dict):
         raise ValueError("it holds no keys")
     return {printable(k): printable(json.dumps(v, default=str, ensure_ascii=False)) for k, v in flat(content).items()}
-
-
-def flat(node: Any, path: str = "") -> dict[str, Any]:
-    """Dotted key -> value; lists are values, empty groups nothing."""
-    if not isinstance(node, dict):
-        return {path: node}
-    return {k: v for key, value in node.items() for k, v in flat(value, f"{path}.{key}" if path else str(key)).items()}
 
 
 def printable(text: Any) -> str:

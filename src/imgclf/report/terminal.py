@@ -14,9 +14,9 @@ from rich.table import Table as Grid
 
 from imgclf.errors import InputError, say
 from imgclf.report.page import page
-from imgclf.report.runs import FINISHED, Runs, flat, printable, read_runs
+from imgclf.report.runs import FINISHED, Runs, printable, read_runs
 from imgclf.report.tables import Table, all_runs, csv_text, shown, tables
-from imgclf.run_folder import write_whole
+from imgclf.run_folder import flat, write_whole
 
 # When and how a run went, rather than what it was.
 _OF_THE_COURSE = ("start", "end", "seconds", "outcome", "error", "resumed", "seed", "rerun_of", "reproduced")
