@@ -164,7 +164,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         write_whole(folder.overrides_file, yaml.safe_dump(given))
         write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)
-    folder.write_config(OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
+    write_whole(folder.config_file, OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
 
 
