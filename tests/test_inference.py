@@ -46,7 +46,9 @@ def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path
     door("predict.py", f"run={run}", f"images={tmp_path}")
     with (run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv").open(newline="") as table:
         told = [[float(row[name]) for name in CLASS_NAMES] for row in csv.DictReader(table)]
-    np.testing.assert_allclose(predictor.predict(paths, average_flips=True), told, atol=5e-3)  # it computes in bfloat16 where the machine can
+    np.testing.assert_allclose(
+        predictor.predict(paths, average_flips=True), told, atol=5e-3
+    )  # it computes in bfloat16 where the machine can
 
 
 def test_embeddings_lead_to_the_predictions(run: Path) -> None:

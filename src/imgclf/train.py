@@ -24,6 +24,7 @@ from imgclf.callbacks.step_seed import StepSeed
 from imgclf.callbacks.throughput import Throughput
 from imgclf.distributed import is_first
 from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
+from imgclf.finetuning import init_from
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
 from imgclf.resuming import refuse_to_resume
@@ -84,6 +85,8 @@ def fit(config: DictConfig) -> None:
         last = folder.last if "resume" in config and folder.last.exists() else None
         if last is not None and last.is_file():  # some strategies keep a folder
             load_weights(model, last, to_go_on=True)
+        elif config.get("init_from") and last is None:
+            init_from(model, config.init_from)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
         record = Record(folder, data, matching, resuming=last is not None)
         throughput, table = Throughput(), EpochTable(folder.table_file)
@@ -137,6 +140,10 @@ def _decide(config: DictConfig, folder: RunFolder) -> None:
     OmegaConf.set_struct(config, False)
     if config.get("retrain_on_all"):
         config.data.fit_on = "train_valid"
+    if config.get("init_from"):
+        if not Path(config.init_from).exists():
+            raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
+        config.init_from = str(Path(config.init_from).absolute())
     if slurm.is_restarted() and folder.last.exists() and "rerun" not in config:
         config.resume = str(folder.path)
 
