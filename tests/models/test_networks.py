@@ -31,54 +31,45 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-INCEPTIONS = [(64, 24, 24), (192, 12, 12), (480, 6, 6), (832, 3, 3), (1024,), (10,)]
+INCEPTIONS = "64x24x24 192x12x12 480x6x6 832x3x3 1024 10"
+STEMS = {
+    "small": "64x32x32 64x32x32 128x16x16 256x8x8 512x4x4",
+    "imagenet": "64x24x24 64x24x24 128x12x12 256x6x6 512x3x3",
+}
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "image", "shapes", "parameters", "weight"),
     [
         # 784 * 256 + 256 + 256 * 10 + 10
-        (MLP, {}, (1, 28), [(784,), (256,), (256,), (10,)], 203_530, ("net.1.weight", (256, 784))),
+        (MLP, {}, (1, 28), "784 256 256 10", 203_530, "net.3.bias"),
         # 156 + 2,416 + 48,120 + 10,164 + 850
-        (LeNet, {}, (1, 28), [(6, 14, 14), (16, 5, 5), (120,), (84,), (10,)], 61_706, ("net.dense1.1.bias", (120,))),
-        (LeNet, {}, (3, 15), [(6, 7, 7), (16, 1, 1), (120,), (84,), (10,)], 15_926, ("net.linear.bias", (10,))),
-        (NiN, {}, (1, 96), [(96, 10, 10), (256, 4, 4), (384, 1, 1), (10, 1, 1), (10,)], 1_992_166, ("net.b4.1.bias", (10,))),
-        (NiN, {}, (1, 224), [(96, 26, 26), (256, 12, 12), (384, 5, 5), (10, 5, 5), (10,)], 1_992_166, ("net.b1.0.bias", (96,))),
-        (GoogLeNet, {}, (1, 96), INCEPTIONS, 5_977_530, ("net.b3.0.path2.2.bias", (128,))),
+        (LeNet, {}, (1, 28), "6x14x14 16x5x5 120 84 10", 61_706, "net.dense1.1.bias"),
+        (LeNet, {}, (3, 15), "6x7x7 16x1x1 120 84 10", 15_926, "net.linear.bias"),
+        (NiN, {}, (1, 96), "96x10x10 256x4x4 384x1x1 10x1x1 10", 1_992_166, "net.b4.1.bias"),
+        (NiN, {}, (1, 224), "96x26x26 256x12x12 384x5x5 10x5x5 10", 1_992_166, "net.b1.0.bias"),
+        (GoogLeNet, {}, (1, 96), INCEPTIONS, 5_977_530, "net.b3.0.path2.2.bias"),
         # BN: a scale and a shift in place of a bias for each of the 7,280 channels of convolutions
-        (GoogLeNet, {"batch_norm": True}, (1, 96), INCEPTIONS, 5_984_810, ("net.b4.0.path3.4.running_mean", (48,))),
-        (GoogLeNet, {"factorised": True}, (1, 96), INCEPTIONS, 4_194_554, ("net.b3.0.path2.4.weight", (128, 96, 3, 1))),
-        (GoogLeNet, {"residual": True}, (1, 96), INCEPTIONS, 7_956_922, ("net.b5.1.shortcut.weight", (1024, 832, 1, 1))),
-        (
-            ResNet18,
-            {},
-            (3, 32),
-            [(64, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512,), (10,)],
-            11_172_170,
-            ("net.stage2.0.shortcut.weight", (128, 64, 1, 1)),
-        ),
-        (
-            ResNet18,
-            {"stem": "imagenet"},
-            (3, 96),
-            [(64, 24, 24), (64, 24, 24), (128, 12, 12), (256, 6, 6), (512, 3, 3), (512,), (10,)],
-            11_172_170 + 3 * 64 * (49 - 9),
-            ("net.stem.0.weight", (64, 3, 7, 7)),
-        ),
+        (GoogLeNet, {"batch_norm": True}, (1, 96), INCEPTIONS, 5_984_810, "net.b4.0.path3.4.running_mean"),
+        (GoogLeNet, {"factorised": True}, (1, 96), INCEPTIONS, 4_194_554, "net.b3.0.path2.4.weight"),
+        (GoogLeNet, {"residual": True}, (1, 96), INCEPTIONS, 7_956_922, "net.b5.1.shortcut.weight"),
+        (ResNet18, {}, (3, 32), f"{STEMS['small']} 512 10", 11_172_170, "net.stage2.0.shortcut.weight"),
+        # 7x7 in place of 3x3
+        (ResNet18, {"stem": "imagenet"}, (3, 96), f"{STEMS['imagenet']} 512 10", 11_179_850, "net.stem.0.weight"),
     ],
-)  # fmt: skip
-def test_a_network_has_the_chapters_shapes_and_parameters_and_the_names_of_old_checkpoints(
-    kind: Any, changes: Any, image: Any, shapes: Any, parameters: int, weight: Any
+)
+def test_a_network_has_the_chapters_shapes_and_parameters_and_its_checkpoints_names(
+    kind: Any, changes: Any, image: Any, shapes: str, parameters: int, weight: str
 ) -> None:
     model = net(kind, *image, classes=10, **changes)
     x, found = model.example_input_array, []
     with torch.no_grad():
         for part in model.net.eval().children():
             x = part(x)
-            found.append(tuple(x.shape[1:]))
-    assert found == shapes
+            found.append("x".join(map(str, x.shape[1:])))
+    assert " ".join(found) == shapes
     assert count(model) == parameters
-    assert model.state_dict()[weight[0]].shape == weight[1]
+    assert weight in model.state_dict()
 
 
 SMALL = [
@@ -172,17 +163,15 @@ def test_without_activation_an_mlp_is_one_affine_map_by_the_product_of_its_matri
     torch.testing.assert_close(model(x) - model(y), (x - y).flatten(1) @ product.T)
 
 
-def is_affine(model: Classifier) -> bool:
-    x, y = torch.randn(2, 20, *model.input_shape[1:], dtype=torch.float64)
-    model = model.double()
-    return torch.allclose(model((x + y) / 2), (model(x) + model(y)) / 2)
-
-
 def test_activations_and_max_pooling_bend_and_average_pooling_does_not() -> None:
+    x, y = torch.randn(2, 20, 1, 16, 16, dtype=torch.float64)
+
+    def is_affine(model: Classifier) -> bool:
+        return torch.allclose(model.double()((x + y) / 2), (model(x) + model(y)) / 2)
+
     assert not any(is_affine(net(MLP, activation=name)) for name in ("relu", "prelu", "sigmoid", "tanh"))
     assert is_affine(net(LeNet, activation="identity", pooling="average"))
     assert not is_affine(net(LeNet, activation="identity", pooling="max"))
-    assert count(net(MLP, hidden_sizes=[8, 5], activation="prelu")) == count(net(MLP, hidden_sizes=[8, 5])) + 2
 
 
 @pytest.mark.parametrize(("kind", "changes"), [(MLP, {}), (NiN, {"size": 67, "last_relu": False})])
@@ -218,16 +207,6 @@ def test_an_inception_block_joins_its_paths_and_adds_what_came_in() -> None:
     torch.testing.assert_close(scaled(x), F.relu(x + joined(scaled, x) / 5))
     widened, y = block(5, scale=0.2), torch.randn(2, 5, 7, 6)
     torch.testing.assert_close(widened(y), F.relu(widened.shortcut(y) + joined(widened, y) / 5))
-
-
-def test_parameters_of_an_inception_block_by_hand() -> None:
-    # paths of 1x1 (5 -> 2), 1x1 and 3x3 (5 -> 3 -> 4), 1x1 and 5x5 (5 -> 2 -> 3), 1x1 (5 -> 1), each with biases
-    ones = (5 * 2 + 2) + (5 * 3 + 3) + (5 * 2 + 2) + (5 * 1 + 1)
-    assert count(block()) == ones + (9 * 3 * 4 + 4) + (25 * 2 * 3 + 3) == 313
-    # 1x3 (3 -> 3), 3x1 (3 -> 4); 3x3 (2 -> 2), 3x3 (2 -> 3)
-    assert count(block(factorised=True)) == ones + (9 * 3 + 3) + (9 * 4 + 4) + (9 * 4 + 2) + (9 * 6 + 3) == 213
-    assert count(block(scale=0.2)) == 313 + 5 * 10, "a shortcut 5 -> 10 without bias"
-    assert count(block(batch_norm=True)) == 313 + 15, "scale and shift in place of a bias"
 
 
 @pytest.mark.parametrize("factorised", [False, True])

@@ -67,7 +67,6 @@ class Kept(Logger):
     name = version = "kept"
 
     def __init__(self) -> None:
-        super().__init__()
         self.scalars: dict[str, list[tuple[int, float]]] = {}
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -1,5 +1,6 @@
 """A resumed training goes on with the rates, and to the weights, of one that was never interrupted."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "by batch": lambda: Cosine(final_fraction=0.1, warmup_updates=7, interval="batch"),
     "without an end": lambda: Factor(factor=0.8, min_fraction=0.0, interval="batch"),
 }
+
+
+class CrashError(RuntimeError): ...
 
 
 class SaveAt(pl.Callback):
@@ -44,7 +48,7 @@ class SaveAt(pl.Callback):
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: torch.Tensor) -> None:
         if self.hook == f"crash {trainer.fit_loop.epoch_loop.batch_idx}" and trainer.current_epoch == 1:
-            raise RuntimeError("crash")
+            raise CrashError
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         self.save(trainer, self.hook)
@@ -52,19 +56,21 @@ class SaveAt(pl.Callback):
 
 @pytest.fixture
 def saved(fit: Fit, tmp_path: Path) -> Callable[..., SaveAt]:
-    """saved(schedule, hook, **settings): trains, and gives the SaveAt that has saved a checkpoint."""
+    """saved(schedule, hook, **settings): trains until the hook's end or crash, and gives its SaveAt."""
 
     def run(schedule: Schedule | None, hook: str, **settings: Any) -> SaveAt:
         save = SaveAt(tmp_path / "at.ckpt", hook)
-        fit(*([schedule] if schedule else []), save, **settings)
+        with contextlib.suppress(CrashError):
+            fit(*([schedule] if schedule else []), save, **settings)
         return save
 
     return run
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("hook", ["batch 1", "batch 3", "batch 4", "validation", "epoch"])
+@pytest.mark.parametrize(
+    ("name", "accumulate"), [("by epoch", 1), ("by batch", 1), ("by batch", 2), ("without an end", 2)]
+)
+@pytest.mark.parametrize("hook", ["batch 1", "batch 3", "batch 4", "validation", "epoch", "crash 0", "crash 2"])
 def test_a_resumed_run_is_the_uninterrupted_one(fit: Fit, saved: Any, name: str, accumulate: int, hook: str) -> None:
     settings = {"max_epochs": EPOCHS, "accumulate_grad_batches": accumulate, "validate": True}
     save = saved(SCHEDULES[name](), hook, **settings)
@@ -89,18 +95,6 @@ def test_a_run_resumed_between_two_steps_keeps_its_rate(fit: Fit, saved: Any) ->
     assert resumed.epoch_rates == {epoch: whole.epoch_rates[epoch] for epoch in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("batch_idx", [0, 2, 4])
-def test_a_crashed_run_goes_on_where_it_stopped(fit: Fit, tmp_path: Path, name: str, batch_idx: int) -> None:
-    whole = fit(SCHEDULES[name](), max_epochs=EPOCHS)
-    crash = SaveAt(tmp_path / "crash.ckpt", f"crash {batch_idx}")
-    with pytest.raises(RuntimeError, match="crash"):
-        fit(SCHEDULES[name](), crash, max_epochs=EPOCHS)
-    resumed = fit(SCHEDULES[name](), ckpt_path=crash.path, max_epochs=EPOCHS)
-    assert resumed.pairs == whole.pairs[5 + batch_idx :]
-    assert resumed.epoch_rates == {epoch: whole.epoch_rates[epoch] for epoch in (1, 2, 3)}
-
-
 @pytest.mark.parametrize("interval", ["epoch", "batch"])
 def test_a_resumed_run_continues_the_logged_rates(fit: Fit, saved: Any, kept: Any, interval: Any) -> None:
     settings = {"logger": kept, "log_every_n_steps": 3, "max_epochs": EPOCHS}
@@ -111,30 +105,28 @@ def test_a_resumed_run_continues_the_logged_rates(fit: Fit, saved: Any, kept: An
 
 
 @pytest.mark.parametrize(
-    ("schedule", "interval", "hook", "before", "after", "line"),
+    ("schedule", "hook", "before", "after", "line"),
     [
         # 0.1 times 1, 3/4, 2/4, 1/4; where the run was to have ended, its last epoch had 1/2
-        (Polynomial, "epoch", "epoch", 2, 4, "planned for 2 epochs, now 4: the rate goes on at 0.05, where it was 0.05"),
-        # 30 steps of which 8 are done: 22/30; of 10 the last had 3/10
-        (Polynomial, "batch", "batch 2", 2, 6, "for 10 optimizer steps, now 30: the rate goes on at 0.0733, where it was 0.03"),
-        (Polynomial, "epoch", "epoch", 2, 2, None),
-        (Constant, "epoch", "epoch", 2, 4, None),
+        ("epoch", "epoch", 2, 4, "schedule: planned for 2 epochs, now 4: the rate goes on at 0.05, where it was 0.05"),
+        # 30 steps, of which 8 are done: 22/30; of 10 the last had 3/10
+        ("batch", "batch 2", 2, 6, "10 optimizer steps, now 30: the rate goes on at 0.0733, where it was 0.03"),
+        ("epoch", "epoch", 2, 2, None),
+        (None, "epoch", 2, 4, None),
     ],
-)  # fmt: skip
+)
 def test_a_resumed_run_of_another_length_says_what_becomes_of_its_rate(
-    fit: Fit, saved: Any, caplog: Any, schedule: Any, interval: Any, hook: str, before: int, after: int, line: Any
+    fit: Fit, saved: Any, caplog: Any, schedule: Any, hook: str, before: int, after: int, line: str | None
 ) -> None:
-    arguments = {"interval": interval} | ({"power": 1} if schedule is Polynomial else {})
-    save = saved(schedule(**arguments), hook, max_epochs=before)
+    new = (lambda: Polynomial(power=1, interval=schedule)) if schedule else Constant
+    save = saved(new(), hook, max_epochs=before)
     caplog.clear()
-    resumed = fit(schedule(**arguments), ckpt_path=save.path, max_epochs=after)
+    resumed = fit(new(), ckpt_path=save.path, max_epochs=after)
     said = [record.getMessage() for record in caplog.records if record.name.startswith("imgclf")]
     assert len(said) == (line is not None)
-    assert line is None or said[0].startswith("schedule: ")
-    assert line is None or line in said[0]
-    steps, done = 5 * after if interval == "batch" else after, save.steps if interval == "batch" else 2
     if line:
-        assert resumed.rates[0] == pytest.approx(0.1 * (steps - done) / steps)
+        assert line in said[0]
+        assert f"{resumed.rates[0]:.3g}," in said[0]
 
 
 def test_a_checkpoint_made_without_a_schedule_gives_the_initial_rates(fit: Fit, saved: Any) -> None:

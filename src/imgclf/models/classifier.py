@@ -25,10 +25,9 @@ Batch = tuple[Tensor, Tensor]
 class Classifier(LightningModule):
     """Trains any ``net`` that maps images (n, c, h, w) to logits (n, k) with cross-entropy.
 
-    Networks of this package are subclasses whose arguments are their architecture; a module from elsewhere is
-    handed over as ``net``. Only plain values become hyperparameters, so a checkpoint opens with ``weights_only``
-    loading and ``SubclassName.load_from_checkpoint(path)`` needs nothing else; for ``Classifier`` itself, give the
-    network again: ``Classifier.load_from_checkpoint(path, net=net)``.
+    Networks of this package are subclasses whose arguments are their architecture; a module from elsewhere is handed
+    over as ``net``. Only plain values become hyperparameters, so ``SubclassName.load_from_checkpoint(path)`` needs
+    nothing else and runs no pickle; ``Classifier`` itself needs ``net=`` again.
 
     Args:
         net: the network.
@@ -36,22 +35,18 @@ class Classifier(LightningModule):
         image_size: height and width of the images in pixels.
         num_classes: k.
         label_smoothing: share of the target taken from the true class and spread over all classes, in [0, 1)
-            (Szegedy et al. 2016, section 7). It shapes the training loss only; validation and test report the
-            plain cross-entropy, so that runs with different smoothing can be compared.
+            (Szegedy et al. 2016, section 7). Validation and test report the plain cross-entropy.
         channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in 16 bits
             or on a GPU are faster with; the numbers differ by rounding only. ``auto`` does so just there.
-        compile: translate the network with ``torch.compile`` before its first step, which takes a while and then runs
-            faster on a GPU.
+        compile: translate the network with ``torch.compile`` first: faster on a GPU after a while.
         metrics: of torchmetrics, by the names under which validation and test log them besides loss and accuracy; each
             is given probabilities (n, k) and labels (n,). One that gives a value a class is logged a class each.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
-    Raises:
-        InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
+    Raises InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
     """
 
-    # Logged for train, val and test, as train/loss.
-    metric_names: tuple[str, ...] = ("loss", "acc")
+    metric_names: tuple[str, ...] = ("loss", "acc")  # logged for train, val and test, as train/loss
 
     def __init__(
         self,
@@ -69,21 +64,16 @@ class Classifier(LightningModule):
         super().__init__()
         require("model", Classifier.__init__, locals())
         self.save_hyperparameters(ignore=["net", "optimizer", "metrics"], logger=False)
-        self.net = net
-        self.num_classes = num_classes
-        self.label_smoothing = label_smoothing
-        self.channels_last = channels_last
-        self.to_compile = compile
+        self.net, self.num_classes, self.label_smoothing = net, num_classes, label_smoothing
+        self.channels_last, self.to_compile, self.make_optimizer = channels_last, compile, optimizer
         self.memory_format = torch.contiguous_format
-        self.make_optimizer = optimizer
-        self.average_flips = False
+        self.average_flips = False  # of predictions
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
         self.more = nn.ModuleDict({f"{s}_more": MetricCollection(dict(more), prefix=f"{s}/") for s in ("val", "test")})
         self.metric_names = (*type(self).metric_names, *more)
-        # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
         self.input_shape = (1, in_channels, image_size, image_size)
-        self.example_input_array = torch.zeros(self.input_shape)
+        self.example_input_array = torch.zeros(self.input_shape)  # with which TensorBoard can draw the graph
         name = type(net if type(self) is Classifier else self).__name__
         refuse_misfit(net, name, self.example_input_array, num_classes)
 
@@ -123,9 +113,9 @@ class Classifier(LightningModule):
         """Class probabilities, float32 (n, k); with ``average_flips`` the mean over each image and its mirror image."""
         images = batch[0]
         probabilities = self(images).float().softmax(dim=1)
-        if self.average_flips:
-            probabilities = (probabilities + self(images.flip(3)).float().softmax(dim=1)) / 2
-        return probabilities
+        if not self.average_flips:
+            return probabilities
+        return (probabilities + self(images.flip(3)).float().softmax(dim=1)) / 2
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch

@@ -111,8 +111,8 @@ class GoogLeNet(Classifier):
                 block = Inception(channels, widths, batch_norm=batch_norm, factorised=factorised, residual_scale=scale)
                 stage.append(block)
                 channels = block.out_channels
-            is_last = name == "b5"
-            stage.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if is_last else [nn.MaxPool2d(3, stride=2, padding=1)])
+            halving = nn.MaxPool2d(3, stride=2, padding=1)
+            stage.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if name == "b5" else [halving])
             net.add_module(name, stage)
         net.add_module("linear", nn.Linear(channels, num_classes))
         initialise(net, init)

@@ -26,14 +26,8 @@ class Totals:
         self.update_called = False
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add one batch.
-
-        Args:
-            loss: mean loss of the batch, a scalar.
-            logits: float (n, num_classes).
-            labels: int64 (n,); or float (n, num_classes), of mixed images the share of each class, of which the image
-                counts as right by that of the class predicted.
-        """
+        """Add one batch: its mean loss, a scalar; logits, float (n, k); labels, int64 (n,), or of mixed images the
+        share of each class, float (n, k), of which the image counts as right by that of the class predicted."""
         if self.count.device != loss.device:
             self.loss_sum, self.correct, self.count = (value.to(loss.device) for value in self._sums())
         self.update_called = True

@@ -168,7 +168,7 @@ def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
 
 def _max_steps(trainer: pl.Trainer) -> float:
     """The limit in optimizer steps, which a Trainer of this package keeps to itself; infinite for none."""
-    limit = int(getattr(trainer, "step_limit", trainer.max_steps))
+    limit: int = getattr(trainer, "step_limit", trainer.max_steps)
     return math.inf if limit == -1 else limit
 
 
