@@ -70,7 +70,9 @@ def saved(fit: Fit, tmp_path: Path) -> Callable[..., SaveAt]:
 @pytest.mark.parametrize(
     ("name", "accumulate"), [("by epoch", 1), ("by batch", 1), ("by batch", 2), ("without an end", 2)]
 )
-@pytest.mark.parametrize("hook", ["batch 1", "batch 3", "batch 4", "validation", "epoch", "crash 0", "crash 2"])
+@pytest.mark.parametrize(
+    "hook", ["batch 1", "batch 2", "batch 3", "batch 4", "validation", "epoch", "crash 0", "crash 2"]
+)
 def test_a_resumed_run_is_the_uninterrupted_one(fit: Fit, saved: Any, name: str, accumulate: int, hook: str) -> None:
     settings = {"max_epochs": EPOCHS, "accumulate_grad_batches": accumulate, "validate": True}
     save = saved(SCHEDULES[name](), hook, **settings)
@@ -79,20 +81,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(fit: Fit, saved: Any, name: str,
 
     assert 0 < save.steps < len(whole.rates)
     assert resumed.pairs == whole.pairs[save.steps :]
-    for ours, theirs in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    if (hook, accumulate) != ("batch 2", 2):  # within a step, where the gradients are lost and the rate is not
+        for ours, theirs in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
     assert resumed.epoch_rates.items() <= whole.epoch_rates.items()
     assert set(resumed.epoch_rates) >= {2, 3}
-
-
-def test_a_run_resumed_between_two_steps_keeps_its_rate(fit: Fit, saved: Any) -> None:
-    # Batch 2 of 5 opens the second of the epoch's three steps; its gradients are lost, its rate is not.
-    settings = {"max_epochs": EPOCHS, "accumulate_grad_batches": 2}
-    save = saved(SCHEDULES["without an end"](), "batch 2", **settings)
-    whole = fit(SCHEDULES["without an end"](), **settings)
-    resumed = fit(SCHEDULES["without an end"](), ckpt_path=save.path, **settings)
-    assert resumed.pairs == whole.pairs[save.steps :]
-    assert resumed.epoch_rates == {epoch: whole.epoch_rates[epoch] for epoch in (1, 2, 3)}
 
 
 @pytest.mark.parametrize("interval", ["epoch", "batch"])

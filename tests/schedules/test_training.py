@@ -55,11 +55,9 @@ def test_each_group_keeps_its_own_initial_rate(fit: Fit, interval: Any) -> None:
 def test_the_whole_run_is_what_the_trainer_says(
     fit: Fit, interval: Any, settings: dict[str, Any], updates: int
 ) -> None:
-    changing = settings.get("changing")
-    others = [GradientAccumulationScheduler(changing)] if changing else []
-    arguments = {name: value for name, value in settings.items() if name != "changing"}
-    fitted = fit(Polynomial(power=1, interval=interval), *others, **arguments)
-    levels = list(dict.fromkeys(fitted.rates))
+    changing = {name: GradientAccumulationScheduler(settings[name]) for name in settings if name == "changing"}
+    others = {name: value for name, value in settings.items() if name not in changing}
+    levels = list(dict.fromkeys(fit(Polynomial(power=1, interval=interval), *changing.values(), **others).rates))
     assert levels == pytest.approx([0.1 * (updates - update) / updates for update in range(updates)])
 
 

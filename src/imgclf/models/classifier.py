@@ -90,7 +90,7 @@ class Classifier(LightningModule):
             self.to_compile = False  # once for all stages
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float32 images (n, c, h, w) to logits (n, k)."""
+        """Float32 images (n, c, h, w), normalised as the data module's ``to_input`` makes them of pixels, to logits."""
         return self.net(images.contiguous(memory_format=self.memory_format))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -147,7 +147,7 @@ class Classifier(LightningModule):
 
     def _publish(self, stage: str) -> None:
         totals = self.stage_totals(stage)
-        values = {f"{stage}/{name}": value for name, value in totals.compute().items()}
+        values = {f"{stage}/{name}": value.to(self.device) for name, value in totals.compute().items()}
         totals.reset()
         if stage != "train" and (more := self.more_metrics(stage)):
             names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))

@@ -1,5 +1,7 @@
 """Loss and accuracy of an epoch, summed on the device without waiting for it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -38,8 +40,8 @@ class Totals:
         self.count.add_(len(labels))
 
     def compute(self) -> dict[str, Tensor]:
-        """``{"loss": mean loss, "acc": share of images whose largest logit is their label}``, float32 scalars."""
-        loss_sum, correct, count = self._of_all().float().sum(dim=1).to(self.count.device)
+        """``{"loss": mean loss, "acc": share of images whose largest logit is their label}``, float32, on the CPU."""
+        loss_sum, correct, count = self._of_all().float().sum(dim=1)
         return {"loss": loss_sum / count, "acc": correct / count}
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -64,7 +66,6 @@ class Totals:
         mine = torch.stack([value.cpu().double() for value in self._sums()])
         if not (dist.is_available() and dist.is_initialized()):
             return mine[:, None]
-        mine = mine.to(self.count.device)
-        parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, mine)
-        return torch.stack(parts, dim=1).cpu()
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, mine)  # over any backend, also from a process that has seen no image
+        return torch.stack(parts, dim=1)

@@ -73,9 +73,8 @@ class MultiStep(Schedule):
         return self.factor ** bisect_right(self.milestones, update)
 
     def overruns(self, total_updates: int | None) -> list[str]:
-        end = math.inf if total_updates is None else total_updates
-        late = ", ".join(str(milestone) for milestone in self.milestones if milestone >= end)
-        words = [f"it never comes to {late} of schedule.milestones={list(self.milestones)}"] if late else []
+        late = [] if total_updates is None else [str(m) for m in self.milestones if m >= total_updates]
+        words = [f"it never comes to {', '.join(late)} of schedule.milestones={list(self.milestones)}"] if late else []
         return super().overruns(total_updates) + words
 
 
@@ -143,9 +142,7 @@ class Cosine(_ToAnEnd):
     def decay(self, update: int, total_updates: int | None) -> float:
         t, end = self.progress(update, total_updates)
         weight = (1 + math.cos(math.pi * t / end)) / 2 if t < end else 0.0
-        return weight + self.final_fraction * (
-            1 - weight
-        )  # the formula as a weighted mean: η0 to the last bit at t = 0
+        return weight + self.final_fraction * (1 - weight)  # the formula as a weighted mean, exact at both ends
 
 
 class Polynomial(_ToAnEnd):
