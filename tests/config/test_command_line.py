@@ -62,7 +62,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("data.mean=[nan]", "data.mean[0]=nan"),
     ("data.eval_batch_size=0", "data.eval_batch_size", "0"),
     ("optimizer.lr=-1", "optimizer", "-1"),
-    ("model.dropout=1", "model.dropout", "got 1"),
+    ("model.dropout=1", "model.dropout=1", "less than 1"),
     ("model.hidden_sizes=[10000000000]", "out of memory"),
     ("schedule=step schedule.period=0", "schedule.period=0"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
