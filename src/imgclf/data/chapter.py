@@ -4,11 +4,13 @@ Legend: n images, c channels, h x w pixels.
 """
 
 from functools import lru_cache
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from imgclf.data.transforms import require, uniform
+from imgclf.data.transforms import Share, area_range, uniform
 
 # The CPU crops piece by piece: with buffers of more than about 1 MB the allocator hands memory back to the system after
 # every batch, and fetching it again took longer than the work itself (128 images of 32x32: 4 to 9 ms, not 1.7).
@@ -33,12 +35,14 @@ class ChapterAugmentation:
     """
 
     def __init__(
-        self, enlarge: float = 1.25, min_area: float = 0.64, max_area: float = 1.0, flip_probability: float = 0.5
+        self,
+        enlarge: Annotated[float, Field(ge=1)] = 1.25,
+        min_area: Annotated[float, Field(gt=0)] = 0.64,
+        max_area: Share = 1.0,
+        flip_probability: Share = 0.5,
     ) -> None:
-        self.enlarge = require("enlarge", enlarge, 1)
-        self.min_area = require("min_area", min_area, 1e-6, max_area)
-        self.max_area = require("max_area", max_area, min_area, 1)
-        self.flip_probability = require("flip_probability", flip_probability, 0, 1)
+        self.enlarge, self.flip_probability = enlarge, flip_probability
+        self.min_area, self.max_area = area_range(min_area, max_area)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         n, c, h, w = images.shape
