@@ -104,7 +104,7 @@ def test_a_loader_continues_in_the_middle_of_an_epoch(num_workers: int) -> None:
 
 def test_a_part_is_addressed_by_its_own_positions_wherever_it_lies() -> None:
     part = images(5, size=2).part(np.array([4, 1]))
-    assert (len(part), part.nbytes) == (2, 2 * 3 * 2 * 2)
+    assert len(part) == 2
     assert part[torch.tensor([1, 0])][1].tolist() == [1, 4]
     for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
         moved = part.on(torch.device(device))

@@ -105,9 +105,10 @@ def test_fashion_mnist_is_downloaded_completed_and_never_half_taken(
     (folder, url), dir = served, tmp_path / "data"
 
     def full(**changes: Any) -> FashionMNIST:
-        settings = {"dir": str(dir), "system_dir": None, "download": True, "mirrors": ["http://127.0.0.1:9/", url]}
+        settings = {"dir": str(dir), "system_dir": None, "download": True}
         return FashionMNIST(**OPTIONS | settings | changes)
 
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/", f"{url}/"])
     with pytest.raises(InputError, match=r"data.download=true"):
         full(download=False).prepare_data()
     shutil.copy(MINI / f"{FILES[0]}.gz", folder)  # not the published file

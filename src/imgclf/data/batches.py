@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,6 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
         own = slice(None) if self.chosen is None else self.chosen
         return ImageArray(self.images[own].to(device), self.labels[own].to(device))
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the set's own images."""
-        return len(self) * self.images[0].numel()
-
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """By channel, of the pixels in [0, 1], to four digits; pixels are read only where their sums are not known."""
         sums = torch.cat([sums_of(part) for part in torch.split(self.images, 64)]) if self.sums is None else self.sums
@@ -104,6 +99,7 @@ def as_tensors(images: NDArray[np.uint8], labels: NDArray[np.int64], **about: An
         return ImageArray(torch.from_numpy(images), torch.from_numpy(labels), **about)
 
 
+@dataclass(eq=False)
 class TrainBatches(Sampler[Tensor]):
     """Batches of positions for one epoch of training.
 
@@ -121,31 +117,25 @@ class TrainBatches(Sampler[Tensor]):
             be shared equally are left out of this epoch.
     """
 
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        seed: int,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if batch_size % world_size:
+    count: int
+    batch_size: int
+    seed: int
+    shuffle: bool = True
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = field(default=0, init=False)
+    resume_at: tuple[int, int] = field(default=(-1, 0), init=False)  # an epoch, and the batch with which it begins
+
+    def __post_init__(self) -> None:
+        size, count, shares = self.batch_size, self.count, self.world_size
+        if size % shares:
             raise InputError(
-                f"data.batch_size={batch_size} is the batch over all processes and cannot be shared equally by "
-                f"{world_size}: choose a multiple of {world_size}"
+                f"data.batch_size={size} is the batch over all processes and cannot be shared equally by {shares}: "
+                f"choose a multiple of {shares}"
             )
-        if batch_size > count:
-            raise InputError(
-                f"data.batch_size={batch_size}, but there are {count} training images: choose at most {count}"
-            )
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.shuffle, self.drop_last = shuffle, drop_last
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.resume_at = (-1, 0)  # an epoch, and the number of the batch with which that one begins
+        if size > count:
+            raise InputError(f"data.batch_size={size}, but there are {count} training images: choose at most {count}")
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of each epoch."""

@@ -1,7 +1,4 @@
-"""The augmentation of Zhang et al., Dive into Deep Learning, section 14.13, exactly, for whole batches.
-
-Legend: n images, c channels, h x w pixels.
-"""
+"""The augmentation of Zhang et al., Dive into Deep Learning, section 14.13, exactly, for whole batches."""
 
 from functools import lru_cache
 from typing import Annotated
@@ -21,11 +18,10 @@ class ChapterAugmentation:
     """Enlarge, cut out a random square of part of that area, bring it back to h x w, flip at random.
 
     The square's area is uniform in [min_area, max_area] of the enlarged image, its side rounded to whole pixels, its
-    place uniform among those where it fits (Zhang et al., Dive into Deep Learning, section 14.13). Gives float32 in 0
-    to 255 for uint8, and floats in their own type.
+    place uniform among those where it fits. Images (n, c, h, w) of uint8 become float32 in 0 to 255.
 
-    All three steps are linear in the rows and in the columns, so one h x h and one w x w matrix for each image do
-    exactly what enlarging, cropping and antialiased resizing do one after the other, in two batched products.
+    All steps are linear in the rows and in the columns, so one h x h and one w x w matrix for each image do exactly
+    what enlarging, cropping and antialiased resizing do one after the other, in two batched products.
 
     Args:
         enlarge: factor, so that 32 pixels become 40.
@@ -81,9 +77,8 @@ def _crops(length: int, large: int, smallest: int, start: Tensor, side: Tensor, 
 def _matrices(length: int, large: int, smallest: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What every crop of a line of ``length`` pixels is made of, kept on the device.
 
-    Returns ``shrink`` (2 * sides, length, large), which brings the first smallest, smallest + 1, ... large pixels back
-    to ``length``, then the same mirrored; and ``enlarge`` (starts, large, length), which enlarges the line and leaves
-    out the first 0, 1, ... large - smallest pixels.
+    ``shrink`` (2 * sides, length, large) brings the first smallest, smallest + 1, ... large pixels back to ``length``,
+    then the same mirrored; ``enlarge`` (starts, large, length) leaves out the first 0, 1, ... large - smallest pixels.
     """
     with torch.inference_mode(False):  # kept tensors made under inference mode could not be used in training
         shrink = _resizing(torch.arange(smallest, large + 1), large, length)

@@ -105,20 +105,16 @@ def decoded(
     workers: int | None = None,
     on_damaged: OnDamaged = "stop",
 ) -> tuple[ImageArray, NDArray[np.int64]]:
-    """All files decoded, from the cache where it has them as they are now, else into it; and which files these are.
+    """All files, in their order, from the cache where it has them as they are now, else decoded into it; and which.
 
     Args:
-        files: in the order of the result.
+        files: lie in ``folder``.
         labels: of each.
-        folder: that they lie in.
         decode: how.
         cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written, for the
             user's own cache.
         workers: processes that decode; None for one a core.
         on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them.
-
-    Raises:
-        InputError: files are damaged, or there is no room.
     """
     digest, total = hashlib.blake2b(f"1 {decode} {on_damaged}".encode(), digest_size=16), 0
     for file in files:

@@ -4,7 +4,6 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,45 +52,46 @@ class FashionMNIST(FashionMNISTMini):
         dir: folder of the four IDX files, plain or gzipped; downloads go here.
         system_dir: folder to look in next, such as the one that a system package fills; None for none.
         download: fetch the files where neither folder has them.
-        mirrors: addresses to which the files' names are appended; None for torchvision's.
         options: those of :class:`ImageData`.
     """
 
-    def __init__(
-        self, dir: str, system_dir: str | None, download: bool, mirrors: Sequence[str] | None = None, **options: Any
-    ) -> None:
+    def __init__(self, dir: str, system_dir: str | None, download: bool, **options: Any) -> None:
         super().__init__(**options)
         self.dirs = [Path(folder) for folder in (dir, system_dir) if folder is not None]
-        self.download, self.mirrors = download, mirrors
+        self.download = download
 
     def folder(self) -> Path:
         return next((folder for folder in self.dirs if not _missing(folder)), self.dirs[0])
 
     def prepare_data(self) -> None:
         """Download what is missing, unless one of the folders has all."""
-        missing = _missing(self.folder())
+        missing, dir = _missing(self.folder()), self.dirs[0]
         if missing and not self.download:
             raise InputError(
-                f"data.dir={self.dirs[0]} lacks {', '.join(missing)} (plain or with .gz), and so does data.system_dir: "
-                "set data.download=true, or put the four IDX files into data.dir"
+                f"data.dir={dir} lacks {', '.join(missing)} (plain or with .gz), and so does data.system_dir: set "
+                "data.download=true, or put the four IDX files into data.dir"
             )
         for name in missing:
-            from torchvision.datasets import FashionMNIST as Source  # a second to import
-
-            answers = []
-            for mirror in self.mirrors or Source.mirrors:
-                try:
-                    md5 = dict(Source.resources)[f"{name}.gz"]
-                    download(f"{mirror.rstrip('/')}/{name}.gz", self.dirs[0] / f"{name}.gz", md5)
-                    break
-                except (OSError, RuntimeError) as error:  # no answer; another file than the published one
-                    answers.append(f"\n  {mirror}: {error}")
-            else:
+            try:
+                _fetch(f"{name}.gz", dir)
+            except OSError as error:
                 raise InputError(
-                    f"{name} could not be downloaded:{''.join(answers)}\nput the four files into "
-                    f"data.dir={self.dirs[0]}, install Debian's package dataset-fashion-mnist, or take "
-                    "data=fashion_mnist_mini, which needs no network"
-                )
+                    f"{name} could not be downloaded:{error}\nput the four files into data.dir={dir}, install Debian's "
+                    "package dataset-fashion-mnist, or take data=fashion_mnist_mini, which needs no network"
+                ) from error
+
+
+def _fetch(name: str, dir: Path) -> None:
+    """From the first of torchvision's mirrors that gives the published file."""
+    from torchvision.datasets import FashionMNIST as Source  # a second to import
+
+    answers = []
+    for mirror in Source.mirrors:
+        try:
+            return download(f"{mirror}{name}", dir / name, dict(Source.resources)[name])
+        except (OSError, RuntimeError) as error:  # no answer; another file than the published one
+            answers.append(f"\n  {mirror}: {error}")
+    raise OSError("".join(answers))
 
 
 def _missing(folder: Path) -> list[str]:
@@ -103,12 +103,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def download(url: str, target: Path, md5: str | None = None) -> None:
-    """Fetch ``target``, written aside and renamed when it is whole and has this checksum.
-
-    Raises:
-        OSError: no answer, or no room.
-        RuntimeError: another file than the one with this checksum.
-    """
+    """Fetch ``target``, written aside and renamed when it is whole; a RuntimeError if its checksum is another."""
     from torchvision.datasets.utils import download_url  # a second to import
 
     aside = target.with_name(f".{target.name}.part")

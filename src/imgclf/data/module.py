@@ -154,8 +154,8 @@ class ImageData(LightningDataModule):
         device = self._device()
         if device.type != "cuda" or self.resident is False or self.num_workers > 0:
             return images
-        free, _ = torch.cuda.mem_get_info(device)
-        return images.on(device) if self.resident is True or images.nbytes <= free // 4 else images
+        few = len(images) * images.images[0].numel() <= torch.cuda.mem_get_info(device)[0] // 4
+        return images.on(device) if self.resident is True or few else images
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

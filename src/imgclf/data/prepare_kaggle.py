@@ -74,41 +74,38 @@ def _archives(config: DictConfig, folder: Path) -> Iterator[Path]:
 def _unpack(archive: Path, stage: Path) -> None:
     """Unpack what is wanted, out of archives in the archive too, under names of our own."""
     log.info(f"unpacking {archive}")
-    try:
-        if archive.suffix == ".7z":
-            with py7zr.SevenZipFile(archive) as packed, tempfile.TemporaryDirectory(dir=stage.parent) as inner:
-                packed.extractall(inner)  # which refuses names that lead out, and compares checksums
-                for file in Path(inner).rglob("*"):
-                    target = _target(file.relative_to(inner).as_posix(), stage)
-                    if target is not None and file.is_file() and not file.is_symlink():
-                        file.replace(target)
-        else:
-            with zipfile.ZipFile(archive) as packed:
-                for member in packed.infolist():
-                    if (target := _target(member.filename, stage)) is not None:
-                        with packed.open(member) as source, target.open("wb") as sink:
-                            shutil.copyfileobj(source, sink, 2**20)
-    except OSError:
-        raise
-    except Exception as error:  # the readers meet damage with a dozen unrelated exception types
-        why = str(error) or type(error).__name__
-        raise InputError(f"{archive} is damaged or no archive ({why}): download it again from its source") from error
-    for nested in (stage / "train.7z", stage / "test.7z"):
-        if nested.exists():
-            moved = nested.replace(stage / f"packed-{nested.name}")
-            _unpack(moved, stage)
-            moved.unlink()
+    with tempfile.TemporaryDirectory(dir=stage.parent) as inner:
+        try:
+            if archive.suffix == ".7z":
+                with py7zr.SevenZipFile(archive) as packed:
+                    packed.extractall(inner)  # which refuses names that lead out, and compares checksums
+            else:
+                with zipfile.ZipFile(archive) as members:
+                    members.extractall(inner, [name for name in members.namelist() if _target(name)])
+        except OSError:
+            raise
+        except Exception as error:  # the readers meet damage with a dozen unrelated exception types
+            why = str(error) or type(error).__name__
+            raise InputError(
+                f"{archive} is damaged or no archive ({why}): download it again from its source"
+            ) from error
+        for file in Path(inner).rglob("*"):
+            target = _target(file.relative_to(inner).as_posix())
+            if target is not None and file.is_file() and not file.is_symlink():
+                if target.endswith(".7z"):
+                    _unpack(file, stage)
+                else:
+                    (stage / target).parent.mkdir(exist_ok=True)
+                    file.replace(stage / target)
 
 
-def _target(name: str, stage: Path) -> Path | None:
+def _target(name: str) -> str | None:
     """Where a member goes; None for litter and what is not wanted."""
     name = name.replace("\\", "/")  # as some programs for Windows write them
     found = _WANTED.fullmatch(name)
     if found is None or any(is_litter(part) for part in name.split("/") if part != "."):
         return None
-    target = stage / found[1] / found[2] if found[1] else stage / found[3]
-    target.parent.mkdir(exist_ok=True)
-    return target
+    return f"{found[1]}/{found[2]}" if found[1] else found[3]
 
 
 def _place(stage: Path, folder: Path) -> None:
