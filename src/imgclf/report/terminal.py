@@ -34,7 +34,10 @@ def report(config: DictConfig) -> None:
     if bool(sweeps) == bool(pair) or len(pair) not in (0, 2):
         example = "give one of sweep=logs/sweeps/NAME/DATE_TIME and diff=[RUN,RUN]"
         raise InputError(f"sweep={config.sweep}, diff={config.diff}: {example}")
-    say(compare(*pair, columns) if pair else write_report(sweeps, config.out, config.sort, columns, config.rows))
+    if pair:
+        say(compare(pair[0], pair[1], columns))
+    else:
+        say(write_report(sweeps, config.out, config.sort, columns, config.rows))
 
 
 def write_report(
