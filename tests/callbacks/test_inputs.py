@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imgclf.callbacks.inputs import Inputs
-from imgclf.data.pixels import resize
+from imgclf.data.transforms import resize
 from imgclf.errors import InputError
 from imgclf.pictures.grid import captioned
 from imgclf.pictures.lettering import INK
