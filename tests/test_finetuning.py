@@ -1,12 +1,18 @@
-"""Starting from weights that exist, holding layers fixed."""
+"""Starting from weights that exist: torchvision's, a file's, another run's; and holding layers fixed."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import Door, Doors, Refused
+from PIL import Image
 from run_files import assert_same, weights
+
+import imgclf
+from imgclf.models.torchvision_net import torchvision_net
 
 RESNET = ("model=resnet18", "data.resize=32", "debug=fast", "trainer.limit_train_batches=2", "logger=none")
 
@@ -83,3 +89,99 @@ def test_what_cannot_be_started_from(
 
 FOLDER = tuple(f"run{part}" for part in ("", "/run.json", "/error.txt", "/train.log", "/.hydra"))
 FOLDER += tuple(f"run/.hydra/{name}.yaml" for name in ("config", "overrides", "hydra"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> tuple[str, ...]:
+    """The arguments for ten photos of each of three colours."""
+    draws = np.random.default_rng(0)
+    for number, colour in enumerate([(200, 60, 60), (60, 200, 60), (60, 60, 200)]):
+        (folder := tmp_path / "photos" / f"kind{number}").mkdir(parents=True)
+        for name in range(10):
+            pixels = draws.integers(0, 90, (40, 50, 3)) + np.array(colour) // 2
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
+    return ("data=image_folder", "data.dir=photos", "data.batch_size=8", "logger=none", "optimizer.lr=0.001")
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> dict[str, torch.Tensor]:
+    """torchvision's form of ResNet-18 for 1,000 classes, as ``w.pth``, ``w.safetensors``, and as though downloaded."""
+    net = torchvision.models.resnet18()
+    (cache := tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    for file in (tmp_path / "w.pth", cache / "resnet18-f37072fd.pth"):
+        torch.save(net.state_dict(), file)
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("given", ["w.pth", "DEFAULT", "w.safetensors"])
+def test_the_last_layer_of_a_torchvision_network_is_trained_on_photos(
+    given: str, photos: tuple[str, ...], pretrained: dict[str, torch.Tensor], door: Door, tmp_path: Path
+) -> None:
+    if given.endswith("safetensors"):
+        pytest.importorskip("safetensors.torch", reason="uv sync --extra export").save_file(
+            pretrained, tmp_path / given
+        )
+    size = ("model=torchvision", "data.stored_size=32", "trainer.max_epochs=1", "freeze=backbone")
+    told = door("train.py", *photos, *size, f"model.net.weights={given}", "hydra.run.dir=run", TORCH_HOME=str(tmp_path))
+    assert "120 of 122 tensors loaded; newly made: fc.weight, fc.bias" in told.stderr
+    kept = {name.removeprefix("net."): tensor for name, tensor in weights(tmp_path / "run").items()}
+    assert all(torch.equal(kept[name], tensor) for name, tensor in pretrained.items() if not name.startswith("fc."))
+    (tmp_path / "w.pth").unlink()
+    assert "test" in door("evaluate.py", "run=run").stdout, "without the file"
+
+
+def test_preprocessing_is_what_the_weights_were_trained_with_unless_given(
+    photos: tuple[str, ...], pretrained: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = imgclf.compose([*photos, "model=torchvision", "model.net.weights=w.pth"]).data
+    assert (data.mean, data.std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert (data.stored_size, data.resize) == (224, 224)
+    data = imgclf.compose(
+        [*photos, "model=torchvision", "model.net.weights=w.pth", "data.stored_size=48", "data.mean=[0.5,0.5,0.5]"]
+    ).data
+    assert (data.mean, data.resize) == ([0.5, 0.5, 0.5], 48)
+    data = imgclf.compose([*photos, "model=torchvision", "model.net.weights=w.pth", "data.in_channels=1"]).data
+    assert data.mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
+    assert imgclf.compose([*photos]).data.mean is None, "measured"
+
+
+def test_grey_images_through_the_weights_of_a_colour_network_answer_as_colours_would(
+    pretrained: dict[str, torch.Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="imgclf")
+    logging.getLogger("imgclf").propagate = True
+    grey = torchvision_net("resnet18", 1, 1000, weights=str(tmp_path / "w.pth")).eval()
+    colour = torchvision_net("resnet18", 3, 1000, weights=str(tmp_path / "w.pth")).eval()
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)), atol=1e-3, rtol=1e-3)
+    assert "conv1.weight, from 3 to 1 channels" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("model.net.weights=DEFALT", ["model.net.weights=DEFALT", "DEFAULT?"]),
+        ("model.net.weights=DEFAULT", ["resnet18-f37072fd.pth", "model.net.weights=FILE"]),
+    ],
+)
+def test_weights_that_cannot_be_had(given: str, words: list[str], photos: tuple[str, ...], refused: Refused) -> None:
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": "nowhere"}
+    refused(
+        f"train.py {' '.join(photos)} model=torchvision {given} hydra.run.dir=run",
+        *words,
+        may_leave=(*FOLDER, *HUB),
+        **nowhere,
+    )
+
+
+HUB = ("nowhere", "nowhere/hub", "nowhere/hub/checkpoints")
+
+
+def test_a_network_of_timm_starts_from_a_file(photos: tuple[str, ...], door: Door, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm", reason="uv sync --extra timm")
+    torch.save(timm.create_model("resnet10t.c3_in1k").state_dict(), tmp_path / "w.pth")
+    net = ("model=timm", "model.net.name=resnet10t.c3_in1k", "model.net.weights=w.pth", "data.stored_size=32")
+    told = door("train.py", *photos, *net, "freeze=backbone", "trainer.max_epochs=1", "hydra.run.dir=run").stderr
+    assert "newly made: fc.weight, fc.bias" in told
+    assert "mean:\n  - 0.485" in (tmp_path / "run" / ".hydra" / "config.yaml").read_text()

@@ -57,7 +57,8 @@ def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback
         InputError: they do not, or a constructor refuses a value.
     """
     data: ImageData = built(config, "data")
-    model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
+    own = {key: built(config, key) for key in ("optimizer", "loss") if config.get(key)}
+    model: LightningModule = built(config, "model", **own)
     freezing = [] if not config.get("freeze") else [Freeze(model, config.freeze, config.get("unfreeze_at_epoch"))]
     # Once for nothing, so that a value that it refuses shows before data is read.
     built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)

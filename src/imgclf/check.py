@@ -21,7 +21,7 @@ from imgclf.errors import InputError, nearest
 
 # Arguments that the program hands over itself, so no configuration has them.
 _SUPPLIED = {
-    "model": {"optimizer"},
+    "model": {"optimizer", "loss"},
     "trainer": {"callbacks", "logger", "default_root_dir", "enable_checkpointing"},
     "optimizer": {"params"},
 }

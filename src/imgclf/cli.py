@@ -190,6 +190,19 @@ def _gpus_of_a_job(accelerator: str, devices: Any) -> int:
     return int(devices) if isinstance(devices, int) and devices > 0 else 1
 
 
+def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """Mean, std or size of the images that pretrained weights were made for; ``otherwise`` where there are none."""
+    net = OmegaConf.select(_root_, "model.net")
+    if not net or not net.get("weights"):
+        return otherwise
+    from imgclf.models.torchvision_net import preprocessing
+
+    found = preprocessing(net)[what]
+    channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
+    return found if what == "size" or channels == 3 else [sum(found) / 3]  # of grey pictures, the mean of the colours
+
+
+OmegaConf.register_new_resolver("of_weights", _of_weights, replace=True)
 OmegaConf.register_new_resolver("job_folder", _job_folder, replace=True)
 OmegaConf.register_new_resolver("class_folders", class_folders, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)

@@ -6,16 +6,9 @@ from imgclf.build import frozen, read_checkpoint
 from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder, flat
 
-_DECIDES_NUMBERS = (
-    "seed",
-    "data",
-    "model",
-    "optimizer",
-    "schedule",
-    "freeze",
-    "unfreeze_at_epoch",
-    "init_from",
-)  # what a resumed run keeps
+# What a resumed run keeps.
+_DECIDES_NUMBERS = {"seed", "data", "model", "optimizer", "loss", "schedule", "init_from"}
+_DECIDES_NUMBERS |= {"freeze", "unfreeze_at_epoch"}
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:

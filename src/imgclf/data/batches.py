@@ -113,6 +113,8 @@ class TrainBatches(Sampler[Tensor]):
         shuffle: False keeps the images in their order.
         drop_last: leave a smaller last batch out.
         rank: this process, from 0.
+        balanced: int64 (count,), labels: each image is drawn so that every class comes as often as any other, those of
+            small ones several times an epoch, others not at all; None takes each image once.
         world_size: number of processes. Of a smaller last batch, the up to ``world_size - 1`` images that cannot
             be shared equally are left out of this epoch.
     """
@@ -122,6 +124,7 @@ class TrainBatches(Sampler[Tensor]):
     seed: int
     shuffle: bool = True
     drop_last: bool = False
+    balanced: Tensor | None = None
     rank: int = 0
     world_size: int = 1
     epoch: int = field(default=0, init=False)
@@ -152,9 +155,12 @@ class TrainBatches(Sampler[Tensor]):
         return full + (not self.drop_last and rest >= self.world_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self.shuffle:
-            # A tuple's hash mixes its integers well and is the same in every process and Python version.
-            generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) & (2**63 - 1))
+        # A tuple's hash mixes its integers well and is the same in every process and Python version.
+        generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) & (2**63 - 1))
+        if self.balanced is not None:
+            shares = 1 / torch.bincount(self.balanced)[self.balanced].double()
+            order = torch.multinomial(shares, self.count, replacement=True, generator=generator)
+        elif self.shuffle:
             order = torch.randperm(self.count, generator=generator)
         else:
             order = torch.arange(self.count)

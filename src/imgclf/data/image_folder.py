@@ -86,8 +86,10 @@ class ImageFolder(ImageData):
         if part_folder(self.dir, "test") is None and self.test_fraction > 0:
             rest = np.setdiff1d(rest, self._tested(labels, first_of_valid))
         if len(valid):
+            if self.folds is not None:
+                raise InputError(f"data.folds={self.folds}, but {self.dir} has a part valid: leave one of them out")
             return rest, valid
-        train, valid = stratified_split(labels[rest], self.val_fraction, self.seed, self.class_names)
+        train, valid = self.held_out(labels[rest], self.class_names)
         return rest[train], rest[valid]
 
     def _tested(self, labels: Positions, first_of_valid: int) -> Positions:

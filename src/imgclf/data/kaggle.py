@@ -74,7 +74,7 @@ class KaggleCIFAR10(ImageData):
         return self._parts[part]
 
     def split(self, labels: Positions) -> tuple[Positions, Positions]:
-        return chapter_split(labels, self.val_fraction, self.seed)
+        return chapter_split(labels, self.val_fraction, self.seed) if self.folds is None else self.held_out(labels)
 
 
 def chapter_split(labels: Positions, ratio: float, seed: int) -> tuple[Positions, Positions]:

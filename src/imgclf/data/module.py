@@ -35,7 +35,11 @@ class ImageData(LightningDataModule):
         eval_batch_size: images a step of validation and test, over all processes.
         val_fraction: share of the training images of each class held out for validation, in (0, 1).
         seed: decides the split and the order of the batches.
+        folds: for cross-validation: so many stratified parts of the training images, in the place of ``val_fraction``;
+            the seed decides them, so runs with the same one validate on all images among them.
+        fold: which of them is validated on, from 0; the others are trained on.
         shuffle: draw a new order of the training images each epoch.
+        sampler: ``balanced`` draws the training images so that every class comes equally often.
         drop_last: leave a smaller last training batch out.
         num_workers: processes that gather batches ahead; 0 is fastest for images in memory.
         augment: which of ``augmentations`` training images go through, one or several in their order; or ``none``.
@@ -63,7 +67,10 @@ class ImageData(LightningDataModule):
         eval_batch_size: AtLeast1,
         val_fraction: Annotated[float, Field(gt=0, lt=1)],
         seed: int,
+        folds: Annotated[int, Field(ge=2)] | None = None,
+        fold: Annotated[int, Field(ge=0)] = 0,
         shuffle: bool = True,
+        sampler: Literal["uniform", "balanced"] = "uniform",
         drop_last: bool = False,
         num_workers: Annotated[int, Field(ge=0, le=512)] = 0,
         augment: str | Sequence[str] = "none",
@@ -75,6 +82,9 @@ class ImageData(LightningDataModule):
         super().__init__()
         if len(mean or ()) != len(std or ()):
             raise InputError(f"data.mean={mean} and data.std={std} must have one entry a channel")
+        if fold >= (folds or 1):
+            raise InputError(f"data.fold={fold} is counted from 0, and data.folds={folds}: give a smaller one")
+        self.folds, self.fold, self.sampler = folds, fold, sampler
         known = {"none": None} | dict(augmentations or {})
         names = [augment] if isinstance(augment, str) else list(augment)
         if unknown := [name for name in names if name not in known]:
@@ -111,7 +121,22 @@ class ImageData(LightningDataModule):
 
     def split(self, labels: Positions) -> tuple[Positions, Positions]:
         """Positions of the training and of the validation images among all, for labels int64 (n,)."""
-        return stratified_split(labels, self.val_fraction, self.seed)
+        return self.held_out(labels)
+
+    def held_out(self, labels: Positions, class_names: Sequence[str] | None = None) -> tuple[Positions, Positions]:
+        """The same by ``val_fraction``, or by ``folds``, whatever a data set's own way is."""
+        if self.folds is None:
+            return stratified_split(labels, self.val_fraction, self.seed, class_names)
+        rng, part = np.random.default_rng(self.seed), np.empty(len(labels), dtype=np.int64)
+        dealt = 0  # so that the folds are of one size, however many images each class has
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            if len(members) < self.folds:
+                name = class_names[label] if class_names else label
+                raise InputError(f"data.folds={self.folds}, but class {name} has {len(members)} image(s): give fewer")
+            part[members] = (np.arange(len(members)) + dealt) % self.folds
+            dealt += len(members)
+        return np.flatnonzero(part != self.fold), np.flatnonzero(part == self.fold)
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once."""
@@ -178,7 +203,8 @@ class ImageData(LightningDataModule):
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         if stage == "train":
-            order = (self.seed, self.shuffle, self.drop_last)
+            labels = images.labels if images.chosen is None else images.labels[images.chosen]
+            order = (self.seed, self.shuffle, self.drop_last, labels.cpu() if self.sampler == "balanced" else None)
             batches: Batches = TrainBatches(len(images), self.batch_size, *order, rank=rank, world_size=world_size)
         else:
             batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)

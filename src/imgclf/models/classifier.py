@@ -41,6 +41,8 @@ class Classifier(LightningModule):
         compile: translate the network with ``torch.compile`` first: faster on a GPU after a while.
         metrics: of torchmetrics, by the names under which validation and test log them besides loss and accuracy; each
             is given probabilities (n, k) and labels (n,). One that gives a value a class is logged a class each.
+        loss: of training, from logits (n, k) and labels int64 (n,) or, mixed, float (n, k); None for cross-entropy. One
+            that has a method ``prepare`` is given the training images' labels and k first.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
     Raises InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
@@ -59,13 +61,17 @@ class Classifier(LightningModule):
         channels_last: bool | Literal["auto"] = "auto",
         compile: bool = False,
         metrics: Mapping[str, Any] | None = None,
+        loss: nn.Module | None = None,
         optimizer: OptimizerFactory | None = None,
     ) -> None:
         super().__init__()
         require("model", Classifier.__init__, locals())
-        self.save_hyperparameters(ignore=["net", "optimizer", "metrics"], logger=False)
+        self.save_hyperparameters(ignore=["net", "loss", "optimizer", "metrics"], logger=False)
         self.net, self.num_classes, self.label_smoothing = net, num_classes, label_smoothing
         self.channels_last, self.to_compile, self.make_optimizer = channels_last, compile, optimizer
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing) if loss is None else loss
+        if label_smoothing > getattr(self.loss, "label_smoothing", 0.0):
+            raise InputError(f"model.label_smoothing={label_smoothing}: {type(loss).__name__} has none; leave it out")
         self.memory_format = torch.contiguous_format
         self.average_flips = False  # of predictions
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
@@ -89,6 +95,12 @@ class Classifier(LightningModule):
             self.net.compile()
             self.to_compile = False  # once for all stages
 
+    def on_fit_start(self) -> None:
+        if hasattr(self.loss, "prepare"):
+            images = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
+            labels = images.labels if images.chosen is None else images.labels[images.chosen]
+            self.loss.prepare(labels.to(self.device), self.num_classes)  # type: ignore[operator]
+
     def forward(self, images: Tensor) -> Tensor:
         """Float32 images (n, c, h, w), normalised as the data module's ``to_input`` makes them of pixels, to logits."""
         return self.net(images.contiguous(memory_format=self.memory_format))
@@ -97,7 +109,7 @@ class Classifier(LightningModule):
         """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,) or, mixed, float (n, k)."""
         images, labels = batch
         logits = self(images)
-        loss = F.cross_entropy(_exact(logits), labels, label_smoothing=self.label_smoothing)
+        loss: Tensor = self.loss(_exact(logits), labels)
         self.stage_totals("train").update(loss.detach(), logits.detach(), labels)
         return loss
 
@@ -119,7 +131,7 @@ class Classifier(LightningModule):
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
-        logits = self(images)
+        logits = self(images) if not self.average_flips else self.predict_step(batch, 0).clamp(min=1e-30).log()
         self.stage_totals(stage).update(F.cross_entropy(_exact(logits), labels), logits, labels)
         if more := self.more_metrics(stage):
             more.update(logits.float().softmax(dim=1), labels)

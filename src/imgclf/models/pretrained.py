@@ -53,7 +53,11 @@ def torchvision_weights(name: str, weights: str) -> dict[str, Tensor]:
 
     known = get_model_weights(name)
     if weights in known.__members__:
-        return dict(known[weights].get_state_dict(progress=True, check_hash=True))
+        try:
+            return dict(known[weights].get_state_dict(progress=True, check_hash=True))
+        except (OSError, RuntimeError) as error:
+            url = known[weights].url
+            raise InputError(f"{url} cannot be had ({error}): give the file by model.net.weights=FILE") from error
     if not Path(weights).is_file():
         near = nearest(weights, ["DEFAULT", *known.__members__])
         hint = f"Did you mean {near}?" if near else f"There are DEFAULT, {', '.join(known.__members__)}"

@@ -1,20 +1,27 @@
-"""Classification networks of torchvision."""
+"""Classification networks of torchvision and of timm, with the weights that come with them, or a file's."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from imgclf.errors import InputError, nearest
+from imgclf.models.pretrained import fit_weights, read_weights, torchvision_weights
 
 
-def torchvision_net(name: str, in_channels: int, num_classes: int) -> nn.Module:
-    """A network without pretrained weights, float (n, in_channels, h, w) -> (n, num_classes).
+def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str | None = None) -> nn.Module:
+    """A network of torchvision, float (n, in_channels, h, w) -> (n, num_classes).
 
     Args:
         name: as in ``torchvision.models.list_models()``.
         in_channels: torchvision's networks take 3; for another number the first convolution is replaced by one of the
             same form.
         num_classes: number of outputs.
+        weights: ``DEFAULT`` or another name of torchvision's for them, which are downloaded, or a file, .pth or
+            .safetensors; the layer that gives the logits is made anew where it has another number of classes.
+
+    Raises InputError: there is no such network, or there are no such weights.
     """
     from torchvision import models
 
@@ -25,12 +32,65 @@ def torchvision_net(name: str, in_channels: int, num_classes: int) -> nn.Module:
         raise InputError(f"model.net.name={name}: {hint}torchvision has {', '.join(names)}")
     # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    if extra and weights is not None and in_channels == 3:
+        extra["transform_input"] = True  # their weights want other means, to which they turn ImageNet's
     net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
-    if in_channels == 3:
-        return net
+    if in_channels != 3:
+        _replace_first_convolution(net, name, in_channels)
+    if weights is not None:
+        fit_weights(net, torchvision_weights(name, weights), f"model.net.weights={weights}")
+    return net
+
+
+def _replace_first_convolution(net: nn.Module, name: str, in_channels: int) -> None:
     for path, old in net.named_modules():
         if isinstance(old, nn.Conv2d) and old.in_channels == 3:
             form: dict[str, Any] = {key: getattr(old, key) for key in ("kernel_size", "stride", "padding")}
             net.set_submodule(path, nn.Conv2d(in_channels, old.out_channels, bias=old.bias is not None, **form))
-            return net
+            return
     raise InputError(f"{name} does not begin with a convolution of 3 channels: set data.in_channels=3")
+
+
+def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None = None) -> nn.Module:
+    """A network of timm, float (n, in_channels, h, w) -> (n, num_classes).
+
+    Args:
+        name: as in ``timm.list_models()``, its tag with it: ``resnet18.a1_in1k``.
+        in_channels: of the images; timm fits the first layer's weights to it.
+        num_classes: number of outputs.
+        weights: ``DEFAULT``, which is downloaded, or a file, .pth or .safetensors.
+
+    Raises InputError: timm is not installed, or has no such network.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise InputError("model=timm is an extra: uv run --extra timm scripts/train.py ...") from None
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        near = nearest(name, known)
+        raise InputError(f"model.net.name={name}: timm has none. {f'Did you mean {near}?' if near else ''}")
+    try:
+        net: nn.Module = timm.create_model(name, weights == "DEFAULT", in_chans=in_channels, num_classes=num_classes)
+    except OSError as error:
+        raise InputError(f"model.net.weights=DEFAULT: {name} cannot be had ({error}); give a file") from error
+    if weights not in (None, "DEFAULT"):
+        fit_weights(net, read_weights(Path(weights)), f"model.net.weights={weights}")
+    return net
+
+
+def preprocessing(net: Mapping[str, Any]) -> dict[str, Any]:
+    """``mean`` and ``std`` by colour, of pixels in [0, 1], and ``size`` in pixels, of what the weights were trained on.
+
+    Args:
+        net: the node ``model.net`` of the configuration: ``_target_`` and ``name``.
+    """
+    if net["_target_"].endswith("timm_net"):
+        import timm
+
+        found: Any = timm.get_pretrained_cfg(net["name"])
+        return {"mean": list(found.mean), "std": list(found.std), "size": found.input_size[-1]}
+    from torchvision.models import get_model_weights
+
+    transforms = get_model_weights(net["name"]).DEFAULT.transforms()
+    return {"mean": transforms.mean, "std": transforms.std, "size": transforms.crop_size[0]}

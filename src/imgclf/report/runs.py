@@ -84,6 +84,9 @@ def _read_run(folder: Path, source: Path, top: Path) -> tuple[Any, ...]:
         "folder": printable(folder),
         "dataset": " ".join(dataset).replace('"', "").strip() or "unknown data",
         "seed": settings.get("seed", "?"),
+        "repeat": f"{settings.get('seed', '?')}, fold {settings['data.fold']}"
+        if settings.get("data.folds")
+        else settings.get("seed", "?"),
         "outcome": outcome,
         "note": f"{why}{'; ' if why else ''}{len(rows)} of {settings.get('trainer.max_epochs', '?')} epochs",
         "problems": problems,

@@ -14,7 +14,7 @@ from imgclf.report.runs import DIVERGED, FINISHED, Runs, printable
 # What decides which settings are best: the first that there is; the others decide among equals.
 CHOOSE_BY = ("best/val/acc", "best/val/loss", "val/acc", "val/loss")
 _FIRST = ("best/val/acc", "test/acc", "seconds", "images_per_second", "val/acc", "train/acc", "test/loss", "val/loss")
-_OF_THE_RUN = re.compile(r"(name|folder|seed|resume|rerun|trust)$|(sweep|hydra)\.")  # not of what it tries
+_OF_THE_RUN = re.compile(r"(name|folder|seed|data\.fold|resume|rerun|trust)$|(sweep|hydra)\.")  # not of what it tries
 _SMALLEST_IS_BEST = re.compile(r"loss|err|nll|ece|brier|perplexity|seconds")
 
 
@@ -28,7 +28,7 @@ class Table:
         self.titles = _titles(settings[keys], about.overrides)  # of the settings that tell groups apart
         self.hidden = [key for key in keys if key not in self.titles]  # differ along with those
         group = settings.groupby(keys, sort=False).ngroup() if keys else pd.Series(0, about.index)
-        over_seeds = runs.metrics.loc[about.index].groupby([group, about.seed]).mean().groupby(level=0)
+        over_seeds = runs.metrics.loc[about.index].groupby([group, about.repeat]).mean().groupby(level=0)
         mean, std, values = over_seeds.mean(), over_seeds.std(), settings.groupby(group).first()
         mean.loc[group[about.outcome == DIVERGED].unique(), [name for name in mean if "/" in name]] = float("nan")
         chosen = next((name for name in CHOOSE_BY if name in mean and mean[name].notna().any()), None)
@@ -64,7 +64,7 @@ class Table:
     def _texts(self) -> pd.DataFrame:
         """A row a group: settings, seeds, ``0.8421 ± 0.0031`` of metrics or the mean of times, rates and counts."""
         columns = {title: [shown(text, key) for text in self.values[key]] for key, title in self.titles.items()}
-        counts = self.runs.groupby(["group", "outcome"]).seed.nunique().unstack(fill_value=0).to_dict("records")
+        counts = self.runs.groupby(["group", "outcome"]).repeat.nunique().unstack(fill_value=0).to_dict("records")
         done = [str(row.pop(FINISHED, 0)) for row in counts]
         others = [[f"{n} {outcome}" for outcome, n in row.items() if n] for row in counts]
         columns["seeds"] = [", ".join([first, *rest]) for first, rest in zip(done, others, strict=True)]

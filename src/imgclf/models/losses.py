@@ -1,0 +1,65 @@
+"""Losses of training; validation and test report the plain cross-entropy, so that runs can be compared."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from imgclf.errors import InputError
+from imgclf.ranges import require
+
+Weights = Literal["balanced"] | Sequence[Annotated[float, Field(ge=0)]] | None
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy, of which every class has its weight.
+
+    Args:
+        class_weights: one a class; ``balanced`` weighs a class with n of N training images, of k classes, by N / (k n),
+            so that each counts as much as any other; None weighs all alike.
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016, section 7).
+    """
+
+    def __init__(self, class_weights: Weights = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.class_weights, self.label_smoothing = class_weights, label_smoothing
+        self.weight: Tensor | None = None
+
+    def prepare(self, labels: Tensor, num_classes: int) -> None:
+        """Settle the weights, once the labels int64 (n,) of the training images are known, on their device."""
+        given = self.class_weights
+        if given == "balanced":
+            counts = torch.bincount(labels, minlength=num_classes)
+            self.weight = len(labels) / (num_classes * counts.clamp(min=1).float())
+        elif given is not None:
+            if len(given) != num_classes:
+                raise InputError(f"loss.class_weights={list(given)}: there are {num_classes} classes: give one each")
+            self.weight = torch.tensor(given, dtype=torch.float32, device=labels.device)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits float (n, k), labels int64 (n,) or, mixed, float (n, k), to their weighted mean."""
+        return F.cross_entropy(logits, labels, weight=self.weight, label_smoothing=self.label_smoothing)
+
+
+class Focal(CrossEntropy):
+    """Focal loss: cross-entropy where an image counts the less, the surer the network is of it (Lin et al. 2017).
+
+    Args:
+        gamma: how much less; 0 is cross-entropy.
+        class_weights: as there.
+    """
+
+    def __init__(self, gamma: Annotated[float, Field(ge=0)] = 2.0, class_weights: Weights = None) -> None:
+        super().__init__(class_weights)
+        require("loss", Focal.__init__, locals())
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """As above: the mean over images of -w (1 - p)^gamma log p for their class."""
+        shares = F.one_hot(labels, logits.shape[1]) if labels.ndim == 1 else labels
+        log_p = logits.log_softmax(dim=1)
+        weight = 1 if self.weight is None else self.weight
+        return -(weight * shares * (1 - log_p.exp()) ** self.gamma * log_p).sum(dim=1).mean()

@@ -1,0 +1,98 @@
+"""Few images: of some classes, which a loss or a sampler makes up for; of all, which cross-validation makes up for."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Door, Refused
+from run_files import config, metrics
+from torch.nn import functional as F  # noqa: N812
+
+from imgclf.data.batches import TrainBatches
+from imgclf.models.losses import CrossEntropy, Focal
+
+LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 3.0]])
+LABELS = torch.tensor([0, 0, 0, 1])
+
+
+def test_balanced_weights_are_of_all_images_by_those_of_a_class() -> None:
+    loss = CrossEntropy(class_weights="balanced")
+    loss.prepare(LABELS, num_classes=2)
+    wanted = F.cross_entropy(LOGITS, LABELS, weight=torch.tensor([4 / (2 * 3), 4 / (2 * 1)]))
+    torch.testing.assert_close(loss(LOGITS, LABELS), wanted)
+
+
+def test_focal_loss() -> None:
+    plain, focal = Focal(gamma=0.0), Focal(gamma=2.0)
+    torch.testing.assert_close(plain(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS))
+    p = [1 / (1 + math.exp(-margin)) for margin in (2, -1, 0, 3)]  # of the right classes
+    wanted = sum(-((1 - q) ** 2) * math.log(q) for q in p) / 4
+    assert focal(LOGITS, LABELS).item() == pytest.approx(wanted, rel=1e-5)
+    torch.testing.assert_close(focal(LOGITS, F.one_hot(LABELS).float()), focal(LOGITS, LABELS))
+
+
+def test_a_balanced_sampler_draws_all_classes_equally_often_the_same_for_any_number_of_processes() -> None:
+    labels = torch.cat([torch.zeros(900), torch.ones(100)]).long()
+    whole = TrainBatches(1000, 100, seed=1, balanced=labels)
+    batches = list(whole)
+    assert 0.45 < labels[torch.cat(batches)].float().mean() < 0.55
+    halves = [list(TrainBatches(1000, 100, seed=1, balanced=labels, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert all(torch.equal(torch.cat(pair), batch) for *pair, batch in zip(*halves, batches, strict=True))
+    whole.set_epoch(1)
+    assert not torch.equal(next(iter(whole)), batches[0])
+
+
+@pytest.fixture
+def rare(tmp_path: Path) -> tuple[str, ...]:
+    """The arguments for images of two kinds that are hard to tell apart, one of them rare."""
+    draws, parts = np.random.default_rng(0), {}
+    for part, counts in (("train", (1000, 50)), ("test", (300, 300))):
+        labels = np.repeat([0, 1], counts)
+        shift = 6 * labels[:, None, None, None]
+        parts[f"{part}_images"] = (draws.integers(0, 200, (len(labels), 1, 8, 8)) + shift).astype(np.uint8)
+        parts[f"{part}_labels"] = labels
+    np.savez(tmp_path / "rare.npz", **parts)
+    given = ("data=arrays", "data.file=rare.npz", "data.num_classes=2", "data.resize=8", "model.hidden_sizes=[16]")
+    return (*given, "logger=none", "metrics=full", "trainer.max_epochs=6", "optimizer=adamw", "optimizer.lr=0.01")
+
+
+@pytest.mark.parametrize(
+    "remedy", ["loss.class_weights=balanced", "loss.class_weights=[0.1,2]", "data.sampler=balanced"]
+)
+def test_a_rare_class_is_found_more_often(remedy: str, rare: tuple[str, ...], door: Door, tmp_path: Path) -> None:
+    found = {}
+    for name, given in (("plain", ()), ("helped", (remedy,))):
+        door("train.py", *rare, *given, f"hydra.run.dir={name}")
+        found[name] = metrics(tmp_path / name)["test/balanced_acc"]
+    assert found["helped"] > found["plain"] + 0.02
+
+
+def test_focal_loss_trains_and_resumes(rare: tuple[str, ...], door: Door, tmp_path: Path) -> None:
+    door("train.py", *rare, "loss=focal", "loss.class_weights=balanced", "hydra.run.dir=run")
+    assert config(tmp_path / "run")["loss"]["gamma"] == 2.0
+    assert metrics(tmp_path / "run")["test/balanced_acc"] > 0.55
+    door("train.py", "resume=run", "trainer.max_epochs=7")
+    assert "loss.gamma" in door("train.py", "resume=run", "trainer.max_epochs=8", "loss.gamma=1.0", expect=2).stderr
+
+
+def test_cross_validation_validates_on_every_image_once_and_is_averaged(door: Door, tmp_path: Path) -> None:
+    given = ("data.folds=3", "data.fold=0,1,2", "trainer.max_epochs=1", "logger=none", "test=false")
+    told = door("train.py", "-m", *given, "hydra.sweep.dir=cv").stdout
+    runs = sorted((tmp_path / "cv").glob("data.fold*"))
+    assert [json.loads((run / "run.json").read_text())["train_images"] for run in runs] == [6667, 6667, 6666]
+    mean = np.mean([metrics(run)["best/val/acc"] for run in runs])
+    assert f"{mean:.4f} ±" in told, "one row, of three"
+
+
+@pytest.mark.parametrize(
+    "given", ["data.folds=3 data.fold=3", "data.folds=1", "loss.class_weights=[1,2]", "loss.class_weights=balance"]
+)
+def test_what_does_not_fit(given: str, refused: Refused, tmp_path: Path) -> None:
+    folder = [f"run{part}" for part in ("", "/run.json", "/error.txt", "/train.log", "/.hydra")]
+    folder += [f"run/.hydra/{name}.yaml" for name in ("config", "overrides", "hydra")]
+    refused(
+        f"train.py {given} logger=none hydra.run.dir=run", given.split()[-1].partition("=")[0], may_leave=tuple(folder)
+    )
