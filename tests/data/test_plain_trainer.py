@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from quiet import QUIET
+from conftest import QUIET
 
 from imgclf.data.batches import ImageArray
 from imgclf.data.module import ImageData, as_tensors

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from quiet import quiet_trainer
+from conftest import quiet_trainer
 from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier

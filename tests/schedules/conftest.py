@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from quiet import quiet_trainer
+from conftest import quiet_trainer
 from torch.utils.data import DataLoader
 
 from imgclf.schedules.callback import Schedule
