@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -12,9 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, Door, Undisturbed
+from conftest import ROOT, Door
 from made_up import TEST, write
-from own import OWN, network, stopping
 from PIL import Image
 from run_files import assert_same, metrics, run_json
 
@@ -49,27 +47,6 @@ def test_a_mistake_in_every_process_is_told_once(door: Door, tmp_path: Path) -> 
     assert done.stderr.count("LeNet cannot take images of 1x4x4") == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert run_json(tmp_path / "run")["outcome"] == "failed"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "callbacks"), [("SIGTERM", "default"), ("SIGKILL", "ema")])
-def test_a_signal_to_the_command_stops_all_processes_which_go_on_later_as_one_network(
-    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str, callbacks: str
-) -> None:
-    # Batch normalisation, whose statistics each process measures for itself; all are validated and tested with one's.
-    options = (*SHORT, *network("Normed"), "trainer=ddp_cpu", "trainer.max_epochs=3", f"callbacks={callbacks}")
-    options = (*options, "trainer.precision=32-true")
-    stop, stopped = stopping(tmp_path / "armed", name, step=25, to_parent=True), tmp_path / "stopped"
-    code = 128 + signal.SIGTERM if name == "SIGTERM" else -signal.SIGKILL
-    # Comes back only when all processes are gone: they share its output.
-    door("train.py", *options, stop, "hydra.run.dir=stopped", expect=code, fresh=True, **OWN)
-    assert run_json(stopped)["outcome"] == ("interrupted" if name == "SIGTERM" else "running")
-    assert not (stopped / "metrics.json").exists()
-    door("train.py", "resume=stopped", "trust=[own.]", **OWN)
-    assert_same(stopped, undisturbed(*options, **OWN))
-    alone = ("run=stopped", "trust=[own.]", "trainer=cpu", "trainer.precision=32-true")
-    tested, found = door("evaluate.py", *alone, **OWN).stdout, metrics(stopped)
-    assert f"{found['test/loss']:.4f}    {found['test/acc']:.4f}" in tested
 
 
 def torchrun(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -24,14 +24,14 @@ def edit(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", pytest.param("SIGKILL", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_stopped_run_continues_to_the_very_numbers(
     door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
 ) -> None:
     folder, signum = tmp_path / "run", signal.Signals[name]
     killed = signum == signal.SIGKILL
     given = (*RUN, stopping(tmp_path / "armed", name, step=43), "hydra.run.dir=run")  # 18 steps an epoch
-    done = door("train.py", *given, expect=-signum if killed else 128 + signum, fresh=killed, **OWN)
+    done = door("train.py", *given, expect=-signum if killed else 128 + signum, **OWN)
     assert run_json(folder)["outcome"] == ("running" if killed else "interrupted")
     assert killed or f"{name}; continue with: uv run scripts/train.py resume=" in done.stderr
     assert not (folder / "metrics.json").exists()

@@ -177,7 +177,7 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     signum, sweep, killed = signal.Signals[name], tmp_path / "sweep", name == "SIGKILL"
     stop = stopping(tmp_path / "armed", name, step=30, job=JOBS[1])  # 18 steps an epoch
     code = -signum if killed else 128 + signum
-    done = door("train.py", *SWEEP, stop, "hydra.sweep.dir=sweep", expect=code, fresh=killed, **OWN)
+    done = door("train.py", *SWEEP, stop, "hydra.sweep.dir=sweep", expect=code, **OWN)
     assert killed or f"uv run scripts/train.py -m sweep.resume={sweep}" in done.stderr
     assert [(sweep / job / "metrics.json").exists() for job in JOBS] == [True, False, False]
     assert not (sweep / JOBS[2]).exists()

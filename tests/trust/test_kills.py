@@ -18,7 +18,8 @@ from run_files import metrics, run_json, table
 
 pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("IMGCLF_KILL_SEED", random.SystemRandom().randrange(2**32)))
-COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.accumulate_grad_batches=2")
+EXACT = "trainer.precision=32-true"
+COMMON = (EXACT, "data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.accumulate_grad_batches=2")
 CASES = {  # how often a run is killed where no number is given, and its arguments
     "one process, schedule by batch, ema, early stopping, checkpoints by step": (
         *(4, "trainer.max_epochs=6", "model.dropout=0.3"),
@@ -52,7 +53,7 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(
         stop = stopping(tmp_path / "armed", name, **when)
         more, begun = ("resume=run", "trust=[own.]", "~callbacks.stop"), (run / "run.json").exists()
         typed = (*more, stop) if begun else (*given, stop, "hydra.run.dir=run")
-        done = door("train.py", *typed, expect=None, fresh=True, **OWN)  # waits for all processes of the run
+        done = door("train.py", *typed, expect=None, fresh=several, **OWN)  # which waits for all processes of the run
         number, story = signal.Signals[name], f"{typed}: {done.returncode}\n{done.stdout}{done.stderr}"
         print(story)
         end = (-number, "running") if number == signal.SIGKILL else (128 + number, "interrupted")
@@ -69,6 +70,9 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(
     for checkpoint in ("last", "best"):
         assert differences(state(run, checkpoint), state(whole, checkpoint)) == []
     assert not list(run.rglob("*.tmp"))
+    # Of several processes all have tested one network, though each measures statistics of batches for itself.
+    tested, found = door("evaluate.py", "run=run", "trust=[own.]", "trainer=cpu", EXACT, **OWN).stdout, metrics(run)
+    assert f"{found['test/loss']:.4f}    {found['test/acc']:.4f}" in tested
 
 
 def state(folder: Path, name: str) -> dict[str, Any]:
