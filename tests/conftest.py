@@ -19,11 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hydra.core.plugins import Plugins
 
 # Test processes run side by side, one a core; two threads in each would wait for one another. Before torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)  # the same examples each time
+hypothesis.settings.load_profile("same")
 with warnings.catch_warnings():
     for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", kind)  # as Python does
