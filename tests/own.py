@@ -1,4 +1,4 @@
-"""What users might bring: a network, callbacks, a logger. With ``OWN`` in its environment a command finds them."""
+"""What users might bring: networks and callbacks. With ``OWN`` in its environment a command finds them."""
 
 import gc
 import json
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 
 OWN = {"PYTHONPATH": str(Path(__file__).parent)}
@@ -39,10 +38,8 @@ class Normed(nn.Sequential):
     """28x28 grey images to 10 logits, with batch normalisation, which each of several processes measures for itself."""
 
     def __init__(self) -> None:
-        super().__init__(
-            *(nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2)),
-            *(nn.Flatten(), nn.Linear(676, 10)),
-        )
+        features = (nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2))
+        super().__init__(*features, nn.Flatten(), nn.Linear(676, 10))
 
 
 class Failing(nn.Module):
@@ -118,25 +115,10 @@ class Gauge(Callback):
     def on_train_epoch_end(self, *_: Any) -> None:
         gc.collect()
         process = Path("/proc/self")
-        found = {
-            "bytes": int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),  # resident
-            "files": len(list((process / "fd").iterdir())),
-            "threads": threading.active_count(),
-            "children": len((process / "task" / str(os.getpid()) / "children").read_text().split()),
-        }
+        resident = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        found = {"bytes": resident, "files": len(list((process / "fd").iterdir())), "threads": threading.active_count()}
         with self.file.open("a") as out:
             print(json.dumps(found), file=out)
-
-
-class Validated(Callback):
-    """Keep the network that a process validates in ``folder/<process>-<epoch>.pt``."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-
-    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        name = f"{trainer.global_rank}-{trainer.current_epoch}.pt"
-        torch.save({k: v.clone() for k, v in pl_module.state_dict().items()}, self.folder / name)
 
 
 class Leak(Callback):
@@ -162,26 +144,3 @@ class Leak(Callback):
         torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = True
         torch.set_float32_matmul_precision("medium")
         torch.set_grad_enabled(False)
-
-
-class Told(CSVLogger):
-    """Notes how it is ended, as Weights & Biases would have to be."""
-
-    def __init__(self, file: str, save_dir: str) -> None:
-        super().__init__(save_dir)
-        self.file = Path(file)
-
-    def finish(self) -> None:
-        self.finalize("finish")
-
-    def finalize(self, status: str) -> None:
-        with self.file.open("a") as told:
-            print(status, file=told)
-
-    @property
-    def experiment(self) -> "Told":  # type: ignore[override]
-        return self
-
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None: ...
-    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
-    def save(self) -> None: ...

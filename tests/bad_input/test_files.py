@@ -2,44 +2,37 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Door, Refused
-from made_up import TEST, archive, write
+from made_up import TEST, archive
 
 QUICK = "logger=none debug=fast test=false data.batch_size=8"
 FASHION = f"train.py data=fashion_mnist data.dir=data data.system_dir=null data.download=false {QUICK}"
 KAGGLE = f"train.py data=kaggle_cifar10 data.dir=data data.augment=none {QUICK}"
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IMAGES = "train-images-idx3-ubyte"
 ODD = "my data, ü & 数据"
 
 
-@pytest.mark.parametrize("kind", ["nothing", "truncated", "a folder", "a pipe", "one missing", "data is a file"])
-def test_idx(kind: str, refused: Refused, tmp_path: Path) -> None:
-    data, words = tmp_path / "data", [NAMES[0]]
-    if kind == "data is a file":
-        data.write_text("x")
-    elif kind != "nothing":
-        data.mkdir()
-        for name in NAMES[1:]:
-            (data / name).write_bytes(b"")
-    if kind in ("nothing", "data is a file"):
-        words = ["data", "data.dir"]
-    elif kind == "truncated":
-        (data / NAMES[0]).write_bytes(bytes([0, 0, 8, 3]))
-    elif kind == "a folder":
-        (data / NAMES[0]).mkdir()
-    elif kind == "a pipe":
-        os.mkfifo(data / NAMES[0])
-    refused(FASHION, *words)
+MAKE: dict[str, Callable[[Path], object]] = {  # what is in the place of images, labels being there
+    "truncated": lambda file: file.write_bytes(bytes([0, 0, 8, 3])),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "missing": lambda file: None,
+}
 
 
-def test_settings_that_do_not_fit_the_images(refused: Refused, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", MAKE)
+def test_files_that_are_none(kind: str, refused: Refused, tmp_path: Path) -> None:
+    refused(FASHION, "data", "data.dir")
+    (tmp_path / "data").mkdir()
+    for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (tmp_path / "data" / name).write_bytes(b"")
+    MAKE[kind](tmp_path / "data" / IMAGES)
+    refused(FASHION, IMAGES)
     refused(KAGGLE, "data lacks train", "demo=true")
-    write(tmp_path / "data")
-    refused(f"{KAGGLE} data.batch_size=640", "batch_size=640")
-    refused(f"{KAGGLE} data.in_channels=1", "data.mean", "1 channel")
 
 
 def test_folders_and_files_with_odd_names_that_may_only_be_read(door: Door, tmp_path: Path) -> None:

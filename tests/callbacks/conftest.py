@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from board_files import Board
+from conftest import QUIET
 from numpy.typing import NDArray
-from quiet import QUIET
+from run_files import Board
 from torch import Tensor, nn
 
 from imgclf.data.batches import ImageArray, as_tensors

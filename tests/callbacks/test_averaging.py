@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import Door
-from quiet import quiet_trainer
+from conftest import Door, quiet_trainer
 from run_files import table
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from board_files import Board
 from conftest import Door
+from run_files import Board
 
 from imgclf.callbacks.confusion import Confusion
 from imgclf.errors import InputError

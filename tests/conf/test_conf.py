@@ -1,15 +1,18 @@
 """Every file of conf/ composes with the others, passes the check, and says what it is."""
 
+import itertools
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from imgclf.build import built
-from imgclf.cli import compose
+import imgclf
 
-CONF = Path(__file__).parents[2] / "conf"
-GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "debug", "experiment", "search")
+CONF = ROOT / "conf"
+GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "metrics", "debug")
+NEEDED = {"data=image_folder": ["data.dir=a"], "data=arrays": ["data.file=x", "data.num_classes=2"]}
 
 
 @pytest.fixture(autouse=True)
@@ -21,34 +24,33 @@ def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("override", [f"{group}={choice}" for group in GROUPS for choice in choices(group)])
-def test_each_choice_composes_and_passes_the_check(override: str, tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "c").mkdir()
-    needed = {"data=image_folder": ["data.dir=a"], "data=arrays": ["data.file=x", "data.num_classes=2"]}
-    assert compose([override, "seed=7", *needed.get(override, [])]).seed == 7
-
-
-@pytest.mark.parametrize("figure", choices("figure"))
-def test_each_figure_composes_and_passes_the_check(figure: str) -> None:
-    if figure != "features":  # of a trained network: tests/scripts
-        assert "figure" in compose([f"figure={figure}"], "figures")
+def test_each_choice_composes_and_passes_the_check_with_others(tmp_path: Path) -> None:
+    for name in ("b", "c"):
+        (tmp_path / "a" / name).mkdir(parents=True)
+    columns = [[f"{group}={choice}" for choice in choices(group)] for group in GROUPS]
+    for row in itertools.zip_longest(*columns):
+        given = [override for override in row if override]
+        assert imgclf.compose([*given, "seed=7", *sum((NEEDED.get(x, []) for x in given), [])]).seed == 7, given
+    for search in choices("search"):
+        assert imgclf.compose([f"search={search}"])
 
 
 @pytest.mark.parametrize("model", choices("model"))
 def test_each_network_can_be_built_and_follows_the_data(model: str) -> None:
-    config = compose([f"model={model}", "data.num_classes=12", "data.in_channels=3", "data.resize=67"])
-    net = built(config, "model", optimizer=built(config, "optimizer"))
-    assert net.input_shape[1:] == (3, 67, 67)
-    assert net.num_classes == 12
+    config = imgclf.compose([f"model={model}", "data.num_classes=12", "data.in_channels=3", "data.resize=67"])
+    net = instantiate(config.model, optimizer=instantiate(config.optimizer))
+    assert (net.input_shape[1:], net.num_classes) == ((3, 67, 67), 12)
 
 
 @pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_choice_of_a_ready_sweep_passes_the_check(file: Path) -> None:
     params = OmegaConf.load(file).get("hydra", {}).get("sweeper", {}).get("params", {})
-    for key, choice in ((key, choice) for key, several in params.items() for choice in str(several).split(",")):
-        config = compose([f"experiment={file.stem}", f"{key}={choice}"])
-        assert key.startswith("+") or str(OmegaConf.select(config, key)).lower() == choice
+    columns = [[(key, choice) for choice in str(several).split(",")] for key, several in params.items()]
+    for row in list(itertools.zip_longest(*columns)) or [()]:
+        given = dict(filter(None, row))
+        config = imgclf.compose([f"experiment={file.stem}", *(f"{key}={choice}" for key, choice in given.items())])
+        for key, choice in given.items():
+            assert key.startswith("+") or str(OmegaConf.select(config, key)).lower() == choice
 
 
 @pytest.mark.parametrize(
@@ -65,8 +67,8 @@ def test_every_choice_of_a_ready_sweep_passes_the_check(file: Path) -> None:
     ],
 )
 def test_the_chapters_schedules_have_the_chapters_rates(name: str, rates: list[float]) -> None:
-    config = compose(["experiment=lenet_schedules", f"+experiment/lenet_schedules={name}"])
-    schedule, scale = built(config, "schedule"), config.optimizer.lr
+    config = imgclf.compose(["experiment=lenet_schedules", f"+experiment/lenet_schedules={name}"])
+    schedule, scale = instantiate(config.schedule), config.optimizer.lr
     found = [scale * schedule.curve(update, config.trainer.max_epochs) for update in (0, 1, 5, 15, 20, 29)]
     assert found == pytest.approx(rates, rel=1e-4)
 

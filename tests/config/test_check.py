@@ -69,26 +69,21 @@ def problems(node: Any, key: str = "model", **top: Any) -> list[str]:
     return []
 
 
+TRAINER = {"devices": [0, 1], "precision": "bf16-mixed", "max_time": {"minutes": 5}, "limit_train_batches": 0.5}
+TRAINER |= {"deterministic": "warn", "profiler": "simple", "check_val_every_n_epoch": None, "gradient_clip_val": 1}
 RIGHT: list[dict[str, Any]] = [
     {**NET, "hidden": [], "activation": "tanh", "dropout": 0, "size": [28, 32], "folder": "data/x", "flag": False},
     {**NET, "scale": {"a": 1, "b": 2.5}, "folder": None, "loose": None},  # its default, whatever the annotation says
     {**NET, "dropout": "${trainer.x}", "_partial_": True, "_convert_": "all", "_recursive_": True},
-    {"_target_": "shopkit.Net", "_args_": [[256], "tanh"]},
-    {"_target_": "shopkit.Net", "_partial_": True},
     {"_target_": "shopkit.Late", "hook": 3, "name": "x", "width": "anything"},
     {"_target_": "shopkit.Point", "x": 1},
     {"_target_": "shopkit.Crop", "pad": 4, "mode": "reflect"},
     {"_target_": "shopkit.build", "depth": 3, "verbose": True},
     {"_target_": "shopkit.half", "name": "y"},
-    {"_target_": "datetime.timedelta", "minutes": 5},
     {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1, "betas": [0.9, 0.999], "fused": True},
     {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT", "progress": False, "num_classes": 10},
     {"_target_": "torch.nn.Sequential", "_args_": [{"_target_": "torch.nn.ReLU"}]},
-    {
-        "_target_": "pytorch_lightning.Trainer",
-        **{"devices": [0, 1], "precision": "bf16-mixed", "max_time": {"minutes": 5}, "limit_train_batches": 0.5},
-        **{"deterministic": "warn", "profiler": "simple", "check_val_every_n_epoch": None, "gradient_clip_val": 1},
-    },
+    {"_target_": "pytorch_lightning.Trainer", **TRAINER},
 ]
 
 
@@ -102,14 +97,10 @@ def test_what_a_target_takes_is_accepted(node: dict[str, Any]) -> None:
     [
         ("shopkit.Net", {"hidden": 256}, ["model.hidden=256: ", "array"]),
         ("shopkit.Net", {"hidden": [1.5]}, ["model.hidden=[1.5]: ", "integer"]),
-        ("shopkit.Net", {"hidden": "???"}, ["model.hidden=???"]),
         ("shopkit.Net", {**NET, "activation": "rleu"}, ["model.activation=rleu: ", "'relu' or 'tanh'"]),
         ("shopkit.Net", {**NET, "dropout": "1e-3x"}, ["model.dropout=1e-3x: ", "number"]),
-        ("shopkit.Net", {**NET, "dropout": True}, ["model.dropout=true: "]),
         ("shopkit.Net", {**NET, "dropout": float("nan")}, ["model.dropout=nan: ", "finite"]),
         ("shopkit.Net", {**NET, "size": [1, 2, 3]}, ["model.size=[1, 2, 3]: "]),
-        ("shopkit.Net", {**NET, "size": "1"}, ["model.size=1: "]),
-        ("shopkit.Net", {**NET, "scale": {"a": "b"}}, ["model.scale={a: b}: "]),
         ("shopkit.Net", {**NET, "flag": "yes"}, ["model.flag=yes: ", "boolean"]),
         ("shopkit.Net", {**NET, "optimizer": 3}, ["model.optimizer: "]),
         ("shopkit.Net", {**NET, "dropout": "${nowhere}"}, ["model.dropout: ", "nowhere"]),
@@ -125,7 +116,6 @@ def test_what_a_target_takes_is_accepted(node: dict[str, Any]) -> None:
         ("shopkit.Folder", {"root": "x", "bach": 3}, ["model.bach=3: ", "'model.batch'?"]),
         ("shopkit.build", {"depth": 3, "verbos": True}, ["model.verbos=true: ", "'model.verbose'?"]),
         ("shopkit.half", {"nam": "x"}, ["model.nam=x: ", "'model.name'?"]),
-        ("torch.optim.SGD", {"_partial_": True, "momentun": 0.9}, ["model.momentun=0.9: ", "'model.momentum'?"]),
         ("imgclf.models.mlp.MLP", {"_partial_": True, "num_clases": 3}, ["'model.num_classes'?"]),  # of its base
         # missing
         *((f"shopkit.{t}", {}, [f"+model.{key}=VALUE"]) for t, key in NEEDED.items()),
@@ -133,22 +123,23 @@ def test_what_a_target_takes_is_accepted(node: dict[str, Any]) -> None:
 )
 def test_what_it_does_not_take_or_lacks_is_named_in_one_line(target: Any, given: dict[str, Any], words: Any) -> None:
     (line,) = problems({**given, "_target_": target})
-    for word in words:
-        assert word in line
+    assert [word for word in words if word not in line] == []
 
 
-def test_all_problems_come_at_once_a_line_each() -> None:
+def test_all_problems_come_at_once_a_line_each_and_the_configuration_stays_as_it_was() -> None:
     bad = {"_target_": "shopkit.Folder", "rot": "x", "root": "y"}
     unready = {"_target_": "shopkit.Late", "hook": 1, "name": "x", "_recursive_": False, "inner": {**NET, "hiden": 1}}
-    lines = problems(
-        {"_target_": "shopkit.Net", "hiden": [1], "dropout": "x", "inner": [bad, {"deep": bad}]},
-        callbacks={"first": bad, "later": unready},  # made by its owner: it need not be complete, but right
-        seed="???",
-    )
-    assert [line.partition("=")[0].partition(":")[0] for line in lines] == [
+    net = {"_target_": "shopkit.Net", "hiden": [1], "dropout": "x", "inner": [bad, {"deep": bad}]}
+    callbacks = {"first": bad, "later": unready}  # made by its owner: it need not be complete, but right
+    given = OmegaConf.create({group: {} for group in GROUPS} | {"model": net, "callbacks": callbacks, "seed": "???"})
+    before = OmegaConf.to_yaml(given)
+    with pytest.raises(InputError) as told:
+        check(given, "train")
+    assert [line.partition("=")[0].partition(":")[0] for line in str(told.value).splitlines()] == [
         *("seed", "model.hiden", "model.dropout", "model.inner", "model.hidden", "model.inner[0].rot"),
         *("model.inner[1].deep.rot", "callbacks.first.rot", "callbacks.later.inner.hiden"),
     ]
+    assert OmegaConf.to_yaml(given) == before
 
 
 def test_a_key_that_nothing_reads_is_refused_unless_something_refers_to_it() -> None:
@@ -156,11 +147,3 @@ def test_a_key_that_nothing_reads_is_refused_unless_something_refers_to_it() -> 
     assert line.startswith("se=3: ")
     assert problems({}, se=3, trainer={"x": "${seed}"}, seed=1) == [line], "another key is referred to"
     assert problems({}, se={"a": 1}, trainer={"x": "${se.a}"}) == []
-
-
-def test_the_configuration_stays_as_it_was() -> None:
-    config = OmegaConf.create({"size": 5, "model": {**NET, "dropout": "${size}", "folder": "???"}})
-    before = OmegaConf.to_yaml(config)
-    with pytest.raises(InputError):
-        check(config, "train")
-    assert OmegaConf.to_yaml(config) == before

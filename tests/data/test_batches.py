@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import QUIET
 from hypothesis import given
 from hypothesis import strategies as st
-from quiet import QUIET
 
 from imgclf.data.batches import (
     SAMPLED_IMAGES,

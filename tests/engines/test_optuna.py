@@ -6,20 +6,18 @@ from statistics import median
 
 import pytest
 from conftest import Door
-from engines.conftest import needs
 from run_files import jobs, metrics, run_json, snapshot
 
-TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
-QUICK = ("sweep.preflight=false", "sweep.report=false")
+TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "sweep.preflight=false")
 
 
 @pytest.fixture(autouse=True)
 def _optuna() -> None:
-    needs("optuna", "hydra_plugins.hydra_optuna_sweeper", extra="optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="uv run --extra optuna pytest")
 
 
 def search(*arguments: str) -> tuple[str, ...]:
-    return ("train.py", "-m", "search=optuna", *TINY, *QUICK, *arguments, "hydra.sweep.dir=search")
+    return ("train.py", "-m", "search=optuna", *TINY, "sweep.report=false", *arguments, "hydra.sweep.dir=search")
 
 
 def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path) -> None:

@@ -3,24 +3,47 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines.conftest import LONG, PATIENCE, Slurm, Start, braked, logs, needs, wait_until
+from conftest import Undisturbed
+from engines.conftest import LONG, PATIENCE, TRAIN, Slurm, Start, logs, wait_until
+from own import argument
 from run_files import assert_same, metrics, run_json, table
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def sweep(slurm: Slurm, start: Start, train: Path, tmp_path: Path) -> Start:
-    """Start a sweep whose jobs SLURM runs, in the folder ``sweep``."""
-    needs("submitit", "hydra_plugins.hydra_submitit_launcher", extra="slurm")
+def sweep(slurm: Slurm, tmp_path: Path) -> Iterator[Start]:
+    """Start a sweep whose jobs SLURM runs, in the folder ``sweep``; ended with the test if not before."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="uv run --extra slurm pytest")
     options = ["hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30", "sweep.preflight=false"]
-    command = [sys.executable, str(train), "-m", "hydra/launcher=submitit_slurm", *options]
-    folder = f"hydra.sweep.dir={tmp_path}/sweep"
-    return lambda *arguments: start(*command, folder, *arguments, environment=slurm.environment)
+    command = [
+        sys.executable,
+        TRAIN,
+        "-m",
+        "hydra/launcher=submitit_slurm",
+        *options,
+        f"hydra.sweep.dir={tmp_path}/sweep",
+    ]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        started.append(subprocess.Popen([*command, *arguments], cwd=tmp_path, env=slurm.environment, **pipe))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()  # does nothing to one that has ended
+
+
+def braked(file: Path) -> str:
+    """A setting of a run that is slowed down until ``file`` is deleted."""
+    file.touch()
+    return argument("callbacks.brake", "Brake", file=file)
 
 
 def finish(process: subprocess.Popen[str], folder: Path) -> None:
@@ -33,13 +56,13 @@ def rows(run: Path) -> int:
 
 
 def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
-    slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Callable[..., Path]
+    slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     brake = tmp_path / "brake"
     process = sweep(*LONG[1:], braked(brake), "trainer.max_epochs=15,1,2")
     runs = [tmp_path / "sweep" / f"trainer.max_epochs@{epochs}" for epochs in (15, 1, 2)]
     wait_until(lambda: rows(runs[0]) >= 3, lambda: logs(tmp_path / "sweep"))
-    (number,) = [name for name, _ in slurm.jobs() if name.endswith("_0")]  # the first of an array
+    (number,) = [name for name in slurm.jobs() if name.endswith("_0")]  # the first of an array
     slurm.command("scancel", "--signal=USR2", number)  # as submitit has SLURM do at the time's end
     brake.unlink()
     slurm.start_again(number)
@@ -50,9 +73,7 @@ def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
     assert_same(runs[0], undisturbed(*LONG))
 
 
-def test_a_job_of_tasks_on_two_machines_trains_once(
-    sweep: Start, tmp_path: Path, undisturbed: Callable[..., Path]
-) -> None:
+def test_a_job_of_tasks_on_two_machines_trains_once(sweep: Start, tmp_path: Path, undisturbed: Undisturbed) -> None:
     few = ("trainer.max_epochs=2", "trainer.precision=32-true", "data.batch_size=500")
     tasks = ("trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "hydra.launcher.nodes=2")
     finish(sweep(*few, *tasks), tmp_path / "sweep")
@@ -73,13 +94,11 @@ srun --kill-on-bad-exit=1 {python} {train} {settings} hydra.run.dir={folder}
 """
 
 
-def test_a_script_of_ones_own_is_started_again_too(
-    slurm: Slurm, train: Path, tmp_path: Path, undisturbed: Callable[..., Path]
-) -> None:
+def test_a_script_of_ones_own_is_started_again_too(slurm: Slurm, tmp_path: Path, undisturbed: Undisturbed) -> None:
     settings = (*LONG, "trainer=ddp_cpu")
     run, script, brake = tmp_path / "run", tmp_path / "script.sh", tmp_path / "brake"
-    filled = {"folder": run, "python": sys.executable, "train": train}
-    script.write_text(SCRIPT.format(settings=shlex.join((*settings, braked(brake))), **filled))
+    given = shlex.join((*settings, braked(brake)))
+    script.write_text(SCRIPT.format(settings=given, folder=run, python=sys.executable, train=TRAIN))
     number = slurm.command("sbatch", "--parsable", str(script)).strip()
     output = Path(f"{run}.out")
     for least, command in ((3, "scancel --signal=USR1"), (8, "scontrol requeue")):  # time is up; the machine is needed
@@ -95,10 +114,7 @@ def test_a_script_of_ones_own_is_started_again_too(
     assert len(run_json(run)["resumed"]) == 2
 
 
-def test_tasks_that_the_trainer_does_not_expect_are_refused(slurm: Slurm, train: Path, tmp_path: Path) -> None:
-    command = ["srun", "--ntasks-per-node=2", "--kill-on-bad-exit=1", sys.executable, str(train)]
-    done = subprocess.run(
-        [*command, f"hydra.run.dir={tmp_path}/run"], env=slurm.environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode != 0
-    assert "SLURM has started 2 tasks, the trainer is for 1" in done.stderr
+def test_tasks_that_the_trainer_does_not_expect_are_refused(slurm: Slurm, tmp_path: Path) -> None:
+    command = ["srun", "--ntasks-per-node=2", "--kill-on-bad-exit=1", sys.executable, TRAIN]
+    told = slurm.command(*command, f"hydra.run.dir={tmp_path}/run", fails=True)
+    assert "SLURM has started 2 tasks, the trainer is for 1" in told

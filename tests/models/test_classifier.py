@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import quiet_trainer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quiet import quiet_trainer
 from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy

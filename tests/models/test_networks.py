@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from quiet import quiet_trainer
+from conftest import quiet_trainer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.models import resnet18

@@ -1,43 +1,90 @@
-"""Weights & Biases and MLflow beside TensorBoard, offline."""
+"""TensorBoard, and Weights & Biases and MLflow beside it, offline."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from board_files import Board
 from conftest import Door
+from run_files import Board, run_json
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 SHORT = ("trainer.max_epochs=1", "data.batch_size=1000", "test=false")
+LOGGED = {"val/acc", "lr", "images_per_second"}
 
 
-def test_weights_and_biases_beside_tensorboard(door: Door, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_weights_and_biases_have_a_run_for_each_job_which_goes_on_as_the_same(door: Door, tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="needs --extra wandb")
-    given = ("logger=[tensorboard,wandb]", "logger.wandb.offline=true", "hydra.run.dir=run")
-    door("train.py", *SHORT, *given, WANDB_SILENT="true", WANDB_DIR=str(tmp_path))
-    kept = json.loads((tmp_path / "run" / "run.json").read_text())["loggers"]["WandbLogger"]
-    (run,) = (tmp_path / "run" / "wandb").glob(f"offline-run-*-{kept}")
-    assert {"val/acc", "lr", "images_per_second"} <= set(Board(tmp_path / "run").tags["scalars"])
-    pictures = [file.name for file in (run / "files" / "media" / "images").rglob("*.png")]
-    assert any("confusion" in name for name in pictures)
-    done = door(
-        *("train.py", "resume=run", "trainer.max_epochs=2", "trust=[pytorch_lightning.]"),
-        WANDB_SILENT="true",
-        WANDB_DIR=str(tmp_path),
-    )
-    assert "epoch 2/2" in done.stderr
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["loggers"]["WandbLogger"] == kept, "one run"
+    quiet = {"WANDB_SILENT": "true", "WANDB_DIR": str(tmp_path)}
+    given = ("logger=[tensorboard,wandb]", "logger.wandb.offline=true", "seed=0,1", "hydra.sweep.dir=sweep")
+    door("train.py", "-m", *SHORT, *given, **quiet)
+    for seed in (0, 1):
+        job = tmp_path / "sweep" / f"seed@{seed}"
+        (run,) = (job / "wandb").glob(f"offline-run-*-{run_json(job)['loggers']['WandbLogger']}")
+        assert set(Board(job).tags["scalars"]) >= LOGGED
+        assert any("confusion" in str(file) for file in (run / "files" / "media" / "images").rglob("*.png"))
+    more = ("resume=sweep/seed@1", "trainer.max_epochs=2", "trust=[pytorch_lightning.]")
+    before = run_json(job)["loggers"]
+    assert "epoch 2/2" in door("train.py", *more, **quiet).stderr
+    assert run_json(job)["loggers"] == before
 
 
+@pytest.mark.slow
 def test_mlflow_has_settings_curves_and_pictures_and_marks_a_diverged_run(door: Door, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="needs --extra mlflow")
     door("train.py", *SHORT, "logger=mlflow", "hydra.run.dir=run")
     door("train.py", *SHORT, "logger=mlflow", "hydra.run.dir=diverged", "optimizer.lr=1e30", expect=2)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/logs/mlflow.db")
-    runs = {}
-    for folder in ("run", "diverged"):
-        kept = json.loads((tmp_path / folder / "run.json").read_text())["loggers"]["MLFlowLogger"]
-        runs[folder] = client.get_run(kept)
-    assert runs["run"].data.params["optimizer.lr"] == "0.1"
-    assert {"val/acc", "lr", "images_per_second"} <= set(runs["run"].data.metrics)
+    run, diverged = (client.get_run(run_json(tmp_path / x)["loggers"]["MLFlowLogger"]) for x in ("run", "diverged"))
+    assert run.data.params["optimizer.lr"] == "0.1"
+    assert set(run.data.metrics) >= LOGGED
     assert list((tmp_path / "logs" / "mlflow").rglob("confusion/*.png"))
-    assert (runs["run"].info.status, runs["diverged"].info.status) == ("FINISHED", "FAILED")
+    assert (run.info.status, diverged.info.status) == ("FINISHED", "FAILED")
+
+
+def settings_of(board: Board) -> tuple[dict[str, Any], set[str]]:
+    """A run's row on TensorBoard's HParams page: its settings, and the columns of results."""
+
+    def parsed(tag: str) -> Any:
+        content = board.events.summary_metadata[f"_hparams_/{tag}"].plugin_data.content
+        return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+    given = parsed("session_start_info").session_start_info.hparams
+    columns = {metric.name.tag for metric in parsed("experiment").experiment.metric_infos}
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in given.items()}, columns
+
+
+def test_a_sweep_is_rows_of_its_settings_and_results(door: Door, tmp_path: Path) -> None:
+    short = ("callbacks=bare", "trainer.max_epochs=2", "data.batch_size=1000", "hydra.sweep.dir=sweep")
+    door("train.py", "-m", "optimizer.lr=0.05,0.2", "model.activation=tanh", "sweep.report=false", *short)
+    for lr in (0.05, 0.2):
+        folder = tmp_path / "sweep" / f"optimizer.lr@{lr}"
+        assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+        board = Board(folder)
+        settings, columns = settings_of(board)
+        assert settings["optimizer.lr"] == pytest.approx(lr)
+        assert (settings["model.activation"], settings["model"], settings["seed"]) == ("tanh", "MLP", 0)
+        assert settings["callbacks"] == "bare"  # the choice, not all that it brings
+        assert not [key for key in settings if key.startswith("hydra")]
+        # The columns of results are the curves themselves, which have their epochs and nothing more.
+        assert {"test/acc", "val/loss", "images_per_second"} <= columns <= set(board.tags["scalars"])
+        assert "hp_metric" not in board.tags["scalars"]
+        assert (len(board.scalars("val/acc")), len(board.scalars("test/acc"))) == (2, 1)
+
+
+def test_metrics_besides_accuracy_are_written_monitored_and_evaluated(door: Door, tmp_path: Path) -> None:
+    given = ("metrics=full", "trainer.max_epochs=2", "data.batch_size=1000", "logger=none", "hydra.run.dir=run")
+    door("train.py", *given, "callbacks.checkpoint.monitor=val/f1")
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    by_class = [value for name, value in found.items() if name.startswith("test/acc_of/")]
+    # Each class has as many test images, so that means over images and over classes are the same.
+    assert (len(by_class), sum(by_class) / 10) == (10, pytest.approx(found["test/acc"], abs=1e-5))
+    assert found["test/balanced_acc"] == pytest.approx(found["test/acc"], abs=1e-5)
+    assert found["test/acc"] < found["test/top5"] <= 1
+    assert 0 < found["test/ece"] < 1
+    assert 0.5 < found["best/val/auroc"] <= 1
+    assert "val/f1" in (tmp_path / "run" / "metrics.csv").read_text()
+    assert f"{found['test/f1']:.4f}" in door("evaluate.py", "run=run").stdout
+    other = ("callbacks.checkpoint.monitor=val/f2", "hydra.run.dir=other")
+    assert "val/f2" in door("train.py", *given, *other, expect=2).stderr

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_files import Board
-from conftest import Door, Doors
+from conftest import Door, Undisturbed
 from own import OWN, stopping
-from run_files import assert_same, metrics, run_json, table
+from run_files import Board, assert_same, metrics, run_json, table
 
 SHORT = ("trainer.max_epochs=3", "data.batch_size=500", "model.dropout=0.3", "logger=none")
 # Dropout and a schedule by batch: what a step draws, and where it stands, must both continue.
 RUN = (
-    *("trainer.max_epochs=8", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
+    *("trainer.max_epochs=5", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
     *("optimizer.momentum=0.9", "optimizer.lr=0.05"),
     *("schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20"),
 )
@@ -25,44 +24,38 @@ def edit(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    doors(folder)("train.py", *RUN, "hydra.run.dir=run")
-    return folder / "run"
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_a_stopped_run_continues_to_the_very_numbers(door: Door, tmp_path: Path, undisturbed: Path, name: str) -> None:
+def test_a_stopped_run_continues_to_the_very_numbers(
+    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
+) -> None:
     folder, signum = tmp_path / "run", signal.Signals[name]
     killed = signum == signal.SIGKILL
-    given = (*RUN, stopping(tmp_path / "armed", name, step=61), "hydra.run.dir=run")  # 18 steps an epoch
-    done = door("train.py", *given, expect=-signum if killed else 128 + signum, fresh=killed, **OWN)
+    given = (*RUN, stopping(tmp_path / "armed", name, step=43), "hydra.run.dir=run")  # 18 steps an epoch
+    done = door("train.py", *given, expect=-signum if killed else 128 + signum, **OWN)
     assert run_json(folder)["outcome"] == ("running" if killed else "interrupted")
-    if not killed:
-        assert f"{name}; continue with: uv run scripts/train.py resume=" in done.stderr
+    assert killed or f"{name}; continue with: uv run scripts/train.py resume=" in done.stderr
     assert not (folder / "metrics.json").exists()
 
     door("train.py", "resume=run", "trust=[own.]", **OWN)
-    assert_same(folder, undisturbed)
+    assert_same(folder, undisturbed(*RUN))
     curves = Board(folder).repeatable()
-    assert curves == Board(undisturbed).repeatable(), "no point of a curve is missing, none is there twice"
+    assert curves == Board(undisturbed(*RUN)).repeatable(), "no point of a curve is missing, none is there twice"
     assert len(curves) > 8
     assert run_json(folder)["outcome"] == "finished"
     assert len(run_json(folder)["resumed"]) == 1
 
 
 def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door, tmp_path: Path) -> None:
+    whole, moved = tmp_path / "whole", tmp_path / "a place"
     door("train.py", *SHORT, "hydra.run.dir=whole")
     door("train.py", *SHORT, "trainer.max_epochs=2", "hydra.run.dir=first")
-    (tmp_path / "first").rename(tmp_path / "a place")
+    (tmp_path / "first").rename(moved)
     door("train.py", "resume=a place", "trainer.max_epochs=3", "trainer.log_every_n_steps=5")
-    assert_same(tmp_path / "a place", tmp_path / "whole")
+    assert_same(moved, whole)
     assert not (tmp_path / "first").exists()
-    whole = metrics(tmp_path / "whole")
-    (tmp_path / "whole" / "metrics.json").unlink()  # as though it had been stopped before its test
+    (whole / "metrics.json").unlink()  # as though it had been stopped before its test
     door("train.py", "resume=whole")
-    assert metrics(tmp_path / "whole") == whole
+    assert metrics(whole) == metrics(moved)
 
 
 def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
@@ -87,16 +80,13 @@ def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
         assert line in done.stdout, "and as what may be the reason"
     assert f"other numbers than {first}: test/acc\n" in done.stdout
     assert run_json(tmp_path / "third")["reproduced"] is False
+
+    # Half done, and begun with other images.
     (first / "metrics.json").unlink()
     assert "resume=" in door("train.py", "rerun=first", expect=2).stderr
-
-
-def test_a_run_is_not_resumed_on_other_images_and_says_what_else_has_changed(door: Door, tmp_path: Path) -> None:
-    door("train.py", *SHORT, "trainer.max_epochs=1", "hydra.run.dir=run")
-    file = tmp_path / "run" / "run.json"
-    data = json.loads(file.read_text())["data"]
-    edit(file, data=data | {"train": data["train"] | {"digest": "0" * 16}})
-    told = door("train.py", "resume=run", "trainer.max_epochs=2", expect=2).stderr
-    assert "train images" in told
-    edit(file, data=data, versions={"torch": "2.0.0"})
-    assert "versions.torch: 2.0.0 then, " in door("train.py", "resume=run", "trainer.max_epochs=2").stderr
+    data = run_json(again)["data"]
+    edit(first / "run.json", data=data | {"train": data["train"] | {"digest": "0" * 16}})
+    more = ("train.py", "resume=first", "trainer.max_epochs=4")
+    assert "train images" in door(*more, expect=2).stderr
+    edit(first / "run.json", data=data, versions={"torch": "2.0.0"})
+    assert "versions.torch: 2.0.0 then, " in door(*more).stderr

@@ -1,8 +1,6 @@
 """Sweeps of scripts/train.py as a user runs them, stops them, and goes on with them."""
 
 import json
-import multiprocessing
-import os
 import re
 import shlex
 import signal
@@ -13,13 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Door, Doors, Refused
+from conftest import Door, Refused, Undisturbed
+from filelock import FileLock
 from own import OWN, argument, network, stopping
 from run_files import assert_same, jobs, run_json, snapshot
 
-from imgclf.run_folder import RunFolder
-
-TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none")
+TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "hydra.sweep.dir=sweep")
 KINDS = (*network("Failing", kind="good"), "model.net.kind=good,bad,other")
 GOOD, BAD, OTHER = "model.net.kind@good", "model.net.kind@bad", "model.net.kind@other"
 # The one that begins joblib's processes then has no need of torch, which each of them loads.
@@ -31,30 +28,29 @@ def config(job: Path) -> dict[str, Any]:
 
 
 def test_folders_are_named_by_what_sets_jobs_apart(door: Door, tmp_path: Path) -> None:
-    sizes = "[" + ",".join(["16"] * 50) + "]"
-    door("train.py", "-m", "optimizer.lr=0.1,0.2", f"model.hidden_sizes=[16],{sizes}", *TINY, "hydra.sweep.dir=sweep")
-    names = jobs(tmp_path / "sweep")
+    sweep, quick = tmp_path / "sweep", (*TINY, "sweep.report=false", "sweep.preflight=false", "test=false")
+    door("train.py", "-m", "optimizer.lr=0.1,0.2", f"model.hidden_sizes=[16],{[16] * 50}".replace(" ", ""), *quick)
+    names = jobs(sweep)
     assert len(names) == 4
     for name in names:
         assert re.fullmatch(r"model\.hidden_sizes@_16_[\w+.@-]*-[0-9a-f]{8}", name), name
         assert len(name) <= 100
         if "optimizer.lr@" in name:  # of the others the hash alone tells
-            assert f"optimizer.lr@{config(tmp_path / 'sweep' / name)['optimizer']['lr']}" in name
-    door("train.py", "-m", *TINY, "hydra.sweep.dir=alone")
+            assert f"optimizer.lr@{config(sweep / name)['optimizer']['lr']}" in name
+    door("train.py", "-m", *quick, "hydra.sweep.dir=alone")
     assert jobs(tmp_path / "alone") == {"0"}
-    door("train.py", "-m", "model=mlp,lenet", *TINY, "seed=3")
+    door("train.py", "-m", "model=mlp,lenet", *quick[:3], "seed=3")
     (sweep,) = (tmp_path / "logs" / "sweeps" / "mlp_fashion_mnist_mini").iterdir()
     assert jobs(sweep) == {"model@mlp", "model@lenet"}
     given = ("experiment=mlp_activations", "data=fashion_mnist_mini", "model.activation=tanh", "seed=3,4")
-    door("train.py", *given, *TINY, "hydra.sweep.dir=experiment")
+    door("train.py", *given, *quick, "hydra.sweep.dir=experiment")
     assert jobs(tmp_path / "experiment") == {"seed@3", "seed@4"}, "what it sweeps over can be changed"
     assert config(tmp_path / "experiment" / "seed@3")["model"]["activation"] == "tanh"
 
 
 def test_references_mean_the_job_that_they_are_in_and_no_report_is_no_failure(door: Door, tmp_path: Path) -> None:
     (tmp_path / "sweep" / "report.html" / "in the way").mkdir(parents=True)
-    given = ("optimizer.lr=0.01,0.02", "optimizer.momentum=${optimizer.lr}", *TINY, "hydra.sweep.dir=sweep")
-    done = door("train.py", "-m", *given)
+    done = door("train.py", "-m", "optimizer.lr=0.01,0.02", "optimizer.momentum=${optimizer.lr}", *TINY)
     assert "2 of 2 jobs finished" in done.stdout
     assert "uv run scripts/report.py" in done.stderr
     for rate in (0.01, 0.02):
@@ -63,12 +59,11 @@ def test_references_mean_the_job_that_they_are_in_and_no_report_is_no_failure(do
         assert "optimizer.momentum=${optimizer.lr}" in yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text())
 
 
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize("launcher", [(), pytest.param(JOBLIB, marks=pytest.mark.slow)], ids=["basic", "joblib"])
 def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
     door: Door, tmp_path: Path, launcher: tuple[str, ...]
 ) -> None:
-    given = ("-m", *KINDS, *TINY, *launcher, "hydra.sweep.dir=sweep")
-    done = door("train.py", *given, expect=1, fresh=bool(launcher), **OWN)
+    done = door("train.py", "-m", *KINDS, *TINY, *launcher, expect=1, fresh=bool(launcher), **OWN)
     sweep = tmp_path / "sweep"
     outcomes = {job: run_json(sweep / job)["outcome"] for job in jobs(sweep)}
     assert outcomes == {GOOD: "finished", OTHER: "finished", BAD: "failed"}
@@ -91,7 +86,7 @@ def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
 
 
 def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None:
-    done = door("train.py", "-m", *KINDS, *TINY, "sweep.on_error=stop", "hydra.sweep.dir=sweep", expect=1, **OWN)
+    done = door("train.py", "-m", *KINDS, *TINY, "sweep.on_error=stop", expect=1, **OWN)
     assert not (tmp_path / "sweep" / OTHER / "run.json").exists()
     assert "1 of 3 jobs finished" in done.stderr
     assert re.search(r"not begun .*kind@other", done.stderr)
@@ -113,7 +108,7 @@ def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None
 def test_what_is_wrong_with_any_point_is_said_before_the_first_job(
     refused: Refused, tmp_path: Path, given: str, words: list[str]
 ) -> None:
-    refused(f"train.py -m {given} {' '.join(TINY)}", *words)
+    refused(f"train.py -m {given} {' '.join(TINY[:3])}", *words)
     assert not (tmp_path / "logs").exists(), "not even a folder"
 
 
@@ -123,47 +118,47 @@ def test_torchrun_is_not_for_sweeps(refused: Refused) -> None:
 
 def test_nothing_that_a_job_leaves_in_its_process_reaches_the_next(door: Door, tmp_path: Path) -> None:
     leak = argument("callbacks.leak", "Leak", file=tmp_path / "states")
-    door("train.py", "-m", "seed=0,1,2", *TINY, leak, "sweep.preflight=false", "hydra.sweep.dir=sweep", **OWN)
+    door("train.py", "-m", "seed=0,1,2", *TINY, leak, "sweep.preflight=false", "sweep.report=false", **OWN)
     states = [json.loads(line) for line in (tmp_path / "states").read_text().splitlines()]
     assert states == [states[0]] * 3
     assert states[0][:2] == [str(tmp_path), None]
 
 
-def test_a_job_whose_settings_have_changed_meanwhile_is_refused(door: Door, tmp_path: Path) -> None:
-    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
-    (tmp_path / "sweep" / "seed@1" / "metrics.json").unlink()
-    for job in ("seed@1", "seed@2"):  # as though a file of conf/ had said so when it was begun
-        stored = config(tmp_path / "sweep" / job)
-        stored["model"]["dropout"], stored["data"]["was_there"] = 0.25, 1
-        (tmp_path / "sweep" / job / ".hydra" / "config.yaml").write_text(yaml.safe_dump(stored))
-    before = snapshot(tmp_path / "sweep")
+def test_a_job_that_has_changed_is_refused_and_one_that_somebody_else_is_at_is_waited_for(
+    door: Door, tmp_path: Path
+) -> None:
+    sweep, kept = tmp_path / "sweep", tmp_path / "metrics.json"
+    door("train.py", "-m", "seed=1,2", *TINY)
+    job = sweep / "seed@1"
+    (job / "metrics.json").rename(kept)
+    stored = {name: sweep / name / ".hydra" / "config.yaml" for name in ("seed@1", "seed@2")}
+    whole = {name: file.read_text() for name, file in stored.items()}
+    for name, file in stored.items():  # as though a file of conf/ had said so when it was begun
+        changed = config(sweep / name)
+        changed["model"]["dropout"], changed["data"]["was_there"] = 0.25, 1
+        file.write_text(yaml.safe_dump(changed))
+    before = snapshot(sweep)
     told = door("train.py", "-m", "seed=0,1,2", "sweep.resume=sweep", expect=2).stderr
     for word in ("seed=1", "seed=2", "model.dropout was 0.25, is 0.0", "data.was_there was 1"):
         assert word in told
-    assert snapshot(tmp_path / "sweep") == before, "no job was started"
+    assert snapshot(sweep) == before, "no job was started"
 
-
-def test_a_job_that_somebody_else_is_at_is_waited_for(door: Door, tmp_path: Path) -> None:
-    door("train.py", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep")
-    job = RunFolder(tmp_path / "sweep" / "seed@1")
-    (kept := tmp_path / "metrics.json").write_text(job.metrics_file.read_text())
-    job.metrics_file.unlink()
-    before = snapshot(job.path)
-
-    held, begun = threading.Event(), time.monotonic()
+    for name, file in stored.items():
+        file.write_text(whole[name])
+    before, held, begun = snapshot(job), threading.Event(), time.monotonic()
 
     def hold() -> None:
-        with job.lock():
+        with FileLock(job / ".lock"):
             held.set()
             time.sleep(3)
-            kept.rename(job.metrics_file)
+            kept.rename(job / "metrics.json")
 
     (somebody := threading.Thread(target=hold)).start()
     held.wait()
     assert "2 of 2 jobs finished" in door("train.py", "-m", "sweep.resume=sweep").stdout
     somebody.join()
     assert time.monotonic() - begun > 2.5
-    assert snapshot(job.path).keys() - before.keys() == {str(job.metrics_file)}, "it was not trained again"
+    assert snapshot(job).keys() - before.keys() == {str(job / "metrics.json")}, "it was not trained again"
 
 
 # --- stopped sweeps ---
@@ -173,20 +168,16 @@ SWEEP = ("-m", "seed=1,2,3", *FIXED, "sweep.report=false")
 JOBS = [f"seed@{seed}" for seed in (1, 2, 3)]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    doors(folder)("train.py", *SWEEP, "hydra.sweep.dir=sweep")
-    doors(folder)("train.py", *FIXED, "seed=1", "trainer=ddp_cpu", "hydra.run.dir=double")
-    return folder
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_a_stopped_sweep_goes_on_to_the_very_numbers(door: Door, tmp_path: Path, undisturbed: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGKILL"))]
+)
+def test_a_stopped_sweep_goes_on_to_the_very_numbers(
+    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
+) -> None:
     signum, sweep, killed = signal.Signals[name], tmp_path / "sweep", name == "SIGKILL"
     stop = stopping(tmp_path / "armed", name, step=30, job=JOBS[1])  # 18 steps an epoch
     code = -signum if killed else 128 + signum
-    done = door("train.py", *SWEEP, stop, "hydra.sweep.dir=sweep", expect=code, fresh=killed, **OWN)
+    done = door("train.py", *SWEEP, stop, "hydra.sweep.dir=sweep", expect=code, **OWN)
     assert killed or f"uv run scripts/train.py -m sweep.resume={sweep}" in done.stderr
     assert [(sweep / job / "metrics.json").exists() for job in JOBS] == [True, False, False]
     assert not (sweep / JOBS[2]).exists()
@@ -196,14 +187,13 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(door: Door, tmp_path: Path,
     assert snapshot(sweep / JOBS[0]) == before
     assert len(run_json(sweep / JOBS[1])["resumed"]) == 1
     for job in JOBS:
-        assert_same(sweep / job, undisturbed / "sweep" / job)
+        assert_same(sweep / job, undisturbed(*FIXED, job.replace("@", "=")))
 
 
-@pytest.mark.parametrize(
-    "name", ["SIGTERM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGKILL"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
 def test_jobs_in_other_processes_of_one_and_of_several_are_stopped_and_go_on(
-    door: Door, tmp_path: Path, undisturbed: Path, name: str
+    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
 ) -> None:
     sweep, signum = tmp_path / "sweep", signal.Signals[name]
     stop = stopping(tmp_path / "armed", name, step=30, job="trainer@cpu", to_parent=True)
@@ -217,47 +207,6 @@ def test_jobs_in_other_processes_of_one_and_of_several_are_stopped_and_go_on(
     assert name == "SIGKILL" or f"uv run scripts/train.py -m sweep.resume={sweep}" in done.stderr
     door("train.py", "-m", "sweep.resume=sweep", "hydra.launcher.n_jobs=1", **OWN)
     assert finished or run_json(sweep / "trainer@cpu")["resumed"], "it has not begun anew"
-    assert_same(sweep / "trainer@cpu", undisturbed / "sweep" / JOBS[0])
-    assert_same(sweep / "trainer@ddp_cpu", undisturbed / "double")
+    assert_same(sweep / "trainer@cpu", undisturbed(*FIXED, "seed=1"))
+    assert_same(sweep / "trainer@ddp_cpu", undisturbed(*FIXED, "seed=1", "trainer=ddp_cpu"))
     assert "2 x CPU" in (sweep / "trainer@ddp_cpu" / "train.log").read_text()
-
-
-# --- GPUs ---
-
-
-def job_on_gpus(folder: Path, begun: Any, go: Any) -> None:
-    """A job on a machine with two GPUs, as far as it is told; where its process would begin, it waits."""
-    import torch
-
-    import imgclf.distributed
-    from imgclf.cli import compose
-    from imgclf.job import run_job
-
-    def processes(*_: Any, **__: Any) -> None:
-        begun.put(os.environ["CUDA_VISIBLE_DEVICES"])
-        go.wait(60)
-        RunFolder(folder).write_metrics({"best/val/acc": 0.5})
-
-    torch.cuda.device_count = lambda: 2
-    imgclf.distributed.run = processes
-    config = compose(["trainer=gpu", f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder.parent}", "hydra.job.num=0"])
-    begun.put(run_job(config))
-
-
-def test_jobs_at_the_same_time_take_different_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the locks are
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    context = multiprocessing.get_context("fork")
-    begun, go = context.Queue(), context.Event()
-    processes = [context.Process(target=job_on_gpus, args=(tmp_path / name, begun, go)) for name in "abc"]
-    for process in processes:
-        process.start()
-    assert {begun.get(timeout=60), begun.get(timeout=60)} == {"3", "5"}
-    time.sleep(1.5)
-    assert begun.empty(), "the third waits"
-    go.set()
-    rest = [begun.get(timeout=60) for _ in range(4)]
-    for process in processes:
-        process.join(60)
-    assert sorted(map(str, rest))[:3] == ["0.5"] * 3
-    assert rest[[isinstance(item, str) for item in rest].index(True)] in ("3", "5")

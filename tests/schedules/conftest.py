@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import quiet_trainer
 from pytorch_lightning.loggers import Logger
-from quiet import quiet_trainer
 from torch.utils.data import DataLoader
 
 from imgclf.schedules.base import Schedule

@@ -12,67 +12,67 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Door
+from conftest import Door, Undisturbed
 from own import OWN, network, stopping
 from run_files import metrics, run_json, table
 
 pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("IMGCLF_KILL_SEED", random.SystemRandom().randrange(2**32)))
-COMMON = ("data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.accumulate_grad_batches=2")
-CASES = {  # arguments, processes, steps, and how often a run is killed where no number is given
+EXACT = "trainer.precision=32-true"
+COMMON = (EXACT, "data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.accumulate_grad_batches=2")
+CASES = {  # how often a run is killed where no number is given, and its arguments
     "one process, schedule by batch, ema, early stopping, checkpoints by step": (
-        *("trainer.max_epochs=6", "model.dropout=0.3"),
+        *(4, "trainer.max_epochs=6", "model.dropout=0.3"),
         *("schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20"),
         *("callbacks=[ema,early_stopping]", "callbacks.ema.decay=0.9", "callbacks.checkpoint.every_n_steps=7"),
         *("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=0.2"),  # before the last epoch
     ),
     "two processes, batch normalisation, swa": (
-        *("trainer=ddp_cpu", "trainer.max_epochs=3", "data.batch_size=500", *network("Normed")),
+        *(2, "trainer=ddp_cpu", "trainer.max_epochs=3", "data.batch_size=500", *network("Normed")),
         *("callbacks=swa", "callbacks.swa.start_epoch=1"),
     ),
 }
 
 
-@pytest.mark.parametrize(("name", "usual"), list(zip(CASES, (4, 2), strict=True)))
+@pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(
-    name: str, usual: int, door: Door, tmp_path: Path
+    case: str, door: Door, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    given, draws, run, whole = (*COMMON, *CASES[name]), random.Random(SEED), tmp_path / "run", tmp_path / "whole"
+    usual, *rest = CASES[case]
+    given, draws, run = (*COMMON, *rest), random.Random(SEED), tmp_path / "run"
     print(f"IMGCLF_KILL_SEED={SEED}")
-    door("train.py", *given, f"hydra.run.dir={whole}", **OWN)
-    kills, several = int(os.environ.get("IMGCLF_KILLS", usual)), "trainer=ddp_cpu" in given
-    for _ in range(kills):
+    several, last = "trainer=ddp_cpu" in given, run / "checkpoints" / "last.ckpt"
+    for _ in range(int(os.environ.get("IMGCLF_KILLS", usual))):
         kind, name, to_parent = draws.choice(["step", "files"]), draws.choice(["SIGKILL", "SIGTERM", "SIGINT"]), False
         when: dict[str, Any] = {kind: draws.randint(1, 40)}
-        if kind == "step" and (run / "checkpoints" / "last.ckpt").exists():
-            done = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-            when = {"step": done + draws.randint(1, 20)}
+        if kind == "step" and last.exists():
+            when = {"step": torch.load(last, weights_only=True)["global_step"] + draws.randint(1, 20)}
         if several:
             to_parent = draws.choice([True, False])
             when |= {"to_parent": to_parent, "rank": draws.choice([0, 1]) if kind == "step" else 0}
         stop = stopping(tmp_path / "armed", name, **when)
-        typed = ("resume=run", "trust=[own.]", "~callbacks.stop", stop)
-        if not (run / "run.json").exists():
-            typed = (*given, stop, "hydra.run.dir=run")
-        done = door("train.py", *typed, expect=None, fresh=True, **OWN)  # waits for all processes of the run
+        more, begun = ("resume=run", "trust=[own.]", "~callbacks.stop"), (run / "run.json").exists()
+        typed = (*more, stop) if begun else (*given, stop, "hydra.run.dir=run")
+        done = door("train.py", *typed, expect=None, fresh=several, **OWN)  # which waits for all processes of the run
         number, story = signal.Signals[name], f"{typed}: {done.returncode}\n{done.stdout}{done.stderr}"
         print(story)
-        outcome = run_json(run)["outcome"]
+        end = (-number, "running") if number == signal.SIGKILL else (128 + number, "interrupted")
+        if number == signal.SIGKILL and several and not to_parent:
+            end = (1, "failed")
         if (run / "metrics.json").exists():
             assert done.returncode in (0, 128 + number, -number), story
             break
-        if number == signal.SIGKILL and several and not to_parent:
-            assert (done.returncode, outcome) == (1, "failed"), story
-        elif number == signal.SIGKILL:
-            assert (done.returncode, outcome) == (-number, "running"), story
-        else:
-            assert (done.returncode, outcome) == (128 + number, "interrupted"), story
+        assert (done.returncode, run_json(run)["outcome"]) == end, story
     if not (run / "metrics.json").exists():
-        door("train.py", "resume=run", "trust=[own.]", "~callbacks.stop", **OWN)
+        door("train.py", *more, **OWN)
+    whole = undisturbed(*given, **OWN)
     assert (metrics(run), table(run)) == (metrics(whole), table(whole))
     for checkpoint in ("last", "best"):
         assert differences(state(run, checkpoint), state(whole, checkpoint)) == []
     assert not list(run.rglob("*.tmp"))
+    # Of several processes all have tested one network, though each measures statistics of batches for itself.
+    tested, found = door("evaluate.py", "run=run", "trust=[own.]", "trainer=cpu", EXACT, **OWN).stdout, metrics(run)
+    assert f"{found['test/loss']:.4f}    {found['test/acc']:.4f}" in tested
 
 
 def state(folder: Path, name: str) -> dict[str, Any]:
