@@ -167,7 +167,7 @@ class Mistakes(ValidationPicture):
 
 def class_names(trainer: Trainer, count: int) -> list[str]:
     """The names that the data have for their classes, and numbers for classes without a name."""
-    known = list(getattr(getattr(trainer, "datamodule", None), "class_names", ()))
+    known = list(getattr(getattr(trainer, "datamodule", None), "class_names", None) or ())
     return known + [str(number) for number in range(len(known), count)]
 
 
