@@ -71,16 +71,13 @@ def in_turn(row: str, made: str, short: bool) -> dict[str, float]:
 
 
 def show(row: str, rounds: list[dict[str, float]]) -> None:
-    def median(way: str) -> str:
+    medians, ratios = [], []
+    for way in ("plain", "imgclf", "limit"):
         values = [r[way] for r in rounds if way in r]
-        return f"{statistics.median(values):,.{0 if min(values) >= 1000 else 1}f}" if values else ""
-
-    def ratio(way: str) -> str:
-        values = [r["imgclf"] / r[way] if row != "start" else r[way] / r["imgclf"] for r in rounds if way in r]
-        return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else ""
-
-    cells = [row, median("plain"), median("imgclf"), median("limit"), ratio("plain"), ratio("limit"), str(len(rounds))]
-    print(f"| {' | '.join(cells)} |", flush=True)
+        medians.append(f"{statistics.median(values):,.{0 if min(values) >= 1000 else 1}f}" if values else "")
+        times = sorted(r["imgclf"] / r[way] if row != "start" else r[way] / r["imgclf"] for r in rounds if way in r)
+        ratios.append(f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else "")
+    print(f"| {' | '.join([row, *medians, ratios[0], ratios[2], str(len(rounds))])} |", flush=True)
 
 
 def make_pictures(folder: Path, count: int) -> None:
@@ -98,10 +95,8 @@ def make_pictures(folder: Path, count: int) -> None:
 
 def measure(way: str, row: str, made: str, short: bool) -> float:
     """One measurement, in this process."""
-    if row == "start":
-        return start(way)
-    if row == "augmentation":
-        return augmentation(way, made)
+    if row in ("start", "augmentation"):
+        return start(way) if row == "start" else augmentation(way, made)
     settings, epochs, steps, workers = TRAINING["resnet18" if row == "evaluation" else row]
     overrides = settings.format(made=made).split()
     epochs, steps = (2, 2) if short else (epochs, steps)
@@ -114,8 +109,8 @@ def measure(way: str, row: str, made: str, short: bool) -> float:
 
     config = imgclf.compose([*overrides, "logger=none"])
     data, model = built(config, "data"), built(config, "model", optimizer=built(config, "optimizer"))
+    trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
     if way == "imgclf":
-        trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
         seconds = []
         for _ in range(3):
             begin = time.perf_counter()
@@ -126,8 +121,7 @@ def measure(way: str, row: str, made: str, short: bool) -> float:
     data.setup("fit")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if way == "limit":
-        precision = built_trainer(config, logger=False, callbacks=[], default_root_dir=made).precision
-        is_16 = "bf16" in str(precision)
+        is_16 = "bf16" in str(trainer.precision)
         return limit(model, data, epochs, steps, device, is_16, is_16 and row != "mlp")
     return plain(model, data, config, row, made, steps, workers, device)
 
@@ -135,14 +129,10 @@ def measure(way: str, row: str, made: str, short: bool) -> float:
 def product_training(overrides: list[str], epochs: int, steps: int | None) -> float:
     """The speed that the run's own table has, of all epochs but the first."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = [
-            f"trainer.max_epochs={epochs}",
-            "test=false",
-            "trainer.limit_val_batches=1",
-            f"hydra.run.dir={folder}/run",
-        ]
-        settings += [f"trainer.limit_train_batches={steps}"] if steps else []
-        subprocess.run([sys.executable, HERE / "train.py", *overrides, *settings], check=True, stdout=sys.stderr)
+        settings = f"trainer.max_epochs={epochs} test=false trainer.limit_val_batches=1 hydra.run.dir={folder}/run"
+        command = [sys.executable, HERE / "train.py", *overrides, *settings.split()]
+        command += [f"trainer.limit_train_batches={steps}"] if steps else []
+        subprocess.run(command, check=True, stdout=sys.stderr)
         with Path(folder, "run", "metrics.csv").open(newline="") as table:
             return statistics.mean(float(row["images_per_second"]) for row in list(csv.DictReader(table))[1:])
 
@@ -182,19 +172,16 @@ def plain(model, data, config, row, made, steps, workers, device) -> float:
     from torchvision import datasets, transforms
 
     class PerImage(Dataset):
-        def __init__(self):
-            images, self.labels = data.train_set[torch.arange(len(data.train_set))]
-            self.images = images[:, 0].numpy()
-            size = [] if data.resize == images.shape[-1] else [transforms.Resize(data.resize)]
-            self.transform = transforms.Compose([*size, transforms.ToTensor()])
+        transform = transforms.Compose([transforms.Resize(data.resize), transforms.ToTensor()])
 
         def __len__(self):
-            return len(self.labels)
+            return len(data.train_set)
 
         def __getitem__(self, index):
-            return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+            return self.transform(Image.fromarray(images[index])), int(labels[index])
 
-    trains = row != "evaluation"
+    stored, labels = data.train_set[torch.arange(len(data.train_set))]
+    images, trains = stored[:, 0].numpy(), row != "evaluation"
     if row in ("resnet18", "evaluation"):
         part = "train" if trains else "valid"
         loader = DataLoader(datasets.ImageFolder(f"{made}/{part}", chapter(trains)), data.batch_size, shuffle=trains)
@@ -206,19 +193,19 @@ def plain(model, data, config, row, made, steps, workers, device) -> float:
     batches = islice(loader, steps + 2) if steps and trains else loader
     count, total, correct, begin = 0, 0.0, 0.0, time.perf_counter()
     with torch.set_grad_enabled(trains):
-        for number, (images, labels) in enumerate(batches):
+        for number, batch in enumerate(batches):
             if steps and trains and number == 2:  # a short stretch should not pay for the first steps
                 count, begin = 0, time.perf_counter()
-            images, labels = images.to(device), labels.to(device)
-            logits = net(images)
+            x, y = (part.to(device) for part in batch)
+            logits = net(x)
             if trains:
                 optimizer.zero_grad()
-                loss = losses(logits, labels)
+                loss = losses(logits, y)
                 loss.backward()
                 optimizer.step()
                 total += float(loss)
-            correct += float((logits.argmax(dim=1) == labels).sum())
-            count += len(labels)
+            correct += float((logits.argmax(dim=1) == y).sum())
+            count += len(y)
     return count / (time.perf_counter() - begin)
 
 
@@ -244,7 +231,7 @@ def augmentation(way: str, made: str) -> float:
             transform(picture)
         return len(pictures) / (time.perf_counter() - begin)
     from imgclf.data.chapter import ChapterAugmentation
-    from imgclf.data.pixels import to_float
+    from imgclf.data.transforms import to_float
 
     images = torch.from_numpy(np.stack([np.asarray(picture).transpose(2, 0, 1) for picture in pictures]))
     transform, draws, rounds = ChapterAugmentation(), torch.Generator().manual_seed(0), 6
@@ -263,16 +250,10 @@ def start(way: str) -> float:
         subprocess.run([sys.executable, "-c", "import torch, torchvision, pytorch_lightning"], check=True)
         return time.time() - begin
     with tempfile.TemporaryDirectory() as folder:
-        settings = [
-            "trainer.max_epochs=1",
-            "test=false",
-            f"hydra.run.dir={folder}/run",
-            "trainer.limit_train_batches=1",
-        ]
-        callback = "+callbacks.first._target_=benchmark.first_batch"
-        environment = os.environ | {"PYTHONPATH": str(HERE)}
-        command = [sys.executable, HERE / "train.py", *settings, callback]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        settings = f"trainer.max_epochs=1 test=false hydra.run.dir={folder}/run trainer.limit_train_batches=1"
+        callback, here = "+callbacks.first._target_=benchmark.first_batch", os.environ | {"PYTHONPATH": str(HERE)}
+        command = [sys.executable, HERE / "train.py", *settings.split(), callback]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=here)
     return float(done.stdout.partition("first batch at ")[2].split()[0]) - begin
 
 

@@ -1,10 +1,16 @@
-"""A research template for image classification; from Python, ``imgclf.fit(imgclf.compose(["model=lenet"]))``."""
+"""A research template for image classification.
+
+From Python, ``imgclf.fit(imgclf.compose(["model=lenet"]))`` trains, ``imgclf.load("logs/...").predict(pictures)`` uses.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from imgclf.inference import Predictor
 
 
 def compose(overrides: Sequence[str] = ()) -> "DictConfig":
@@ -19,3 +25,10 @@ def fit(config: "DictConfig") -> dict[str, Any] | None:
     from imgclf.train import train
 
     return train(config)
+
+
+def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -> "Predictor":
+    """A run's network with its own preprocessing: ``predict``, ``embed``, ``class_names``; see ``imgclf.inference``."""
+    from imgclf.inference import load
+
+    return load(run, checkpoint, trust)

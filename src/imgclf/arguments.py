@@ -15,15 +15,8 @@ from imgclf import threads
 from imgclf.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"
-_PATHS = (
-    "run",
-    "resume",
-    "rerun",
-    "sweep.resume",
-    "images",
-    "archive",
-    "dir",
-)  # keys whose values are quoted for whoever types them
+# Keys whose values are quoted for whoever types them.
+_PATHS = ("run", "resume", "rerun", "sweep.resume", "images", "archive", "dir")
 
 
 def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
@@ -51,7 +44,7 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
             raise InputError("sweep.resume goes on with a sweep: add -m")
         return name, _of_the_sweep(given["sweep.resume"], overrides, flags)
     keys = [key for key in (("resume", "rerun") if name == "train" else ("run",)) if key in given]
-    if not keys:
+    if not keys or name == "export":  # which takes the run as it is
         return name, overrides + flags
     if len(keys) > 1 or is_sweep or (keys == ["resume"] and "hydra.run.dir" in given):
         other = "rerun=" if len(keys) > 1 else "-m" if is_sweep else "hydra.run.dir="

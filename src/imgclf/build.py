@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError, explanation
+from imgclf.finetuning import Freeze
 from imgclf.models.classifier import Classifier
 from imgclf.slurm import slurm_tasks
 from imgclf.tensorboard import KEPT_ELSEWHERE
@@ -57,12 +58,13 @@ def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback
     """
     data: ImageData = built(config, "data")
     model: LightningModule = built(config, "model", optimizer=built(config, "optimizer"))
+    freezing = [] if not config.get("freeze") else [Freeze(model, config.freeze, config.get("unfreeze_at_epoch"))]
     # Once for nothing, so that a value that it refuses shows before data is read.
     built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)
     require_same_form(model, data)
     callbacks = built_group(config, "callbacks")
     _require_measured(config, model, callbacks)
-    return data, model, [built(config, "schedule"), *callbacks.values()]
+    return data, model, [built(config, "schedule"), *freezing, *callbacks.values()]
 
 
 def require_same_form(model: LightningModule, data: ImageData) -> None:

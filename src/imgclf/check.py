@@ -32,6 +32,10 @@ _LONGEST = 200  # letters of what is expected
 _OWN: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, le=2**32 - 1)],  # what numpy takes
     "checkpoint": Literal["best", "last"],
+    "init_from": str | None,
+    "freeze": str | list[str],
+    "unfreeze_at_epoch": Annotated[int, Field(ge=1)] | None,
+    "format": Literal["onnx", "torch", "safetensors"],
     "sheet": Annotated[int, Field(ge=1)],
     "rows": Annotated[int, Field(ge=1)],
     "sweep.on_error": Literal["continue", "stop"],

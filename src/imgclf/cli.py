@@ -45,35 +45,36 @@ def train(config: DictConfig) -> float | None:
 
 
 def evaluate(config: DictConfig) -> None:
-    """What scripts/evaluate.py does."""
     from imgclf.evaluate import evaluate
 
     _checked(evaluate, config)
 
 
 def predict(config: DictConfig) -> None:
-    """What scripts/predict.py does."""
     from imgclf.predict import predict
 
     _checked(predict, config)
 
 
 def report(config: DictConfig) -> None:
-    """What scripts/report.py does."""
     from imgclf.report.terminal import report
 
     _checked(report, config)
 
 
 def figures(config: DictConfig) -> None:
-    """What scripts/figures.py does."""
     from imgclf.figures.task import figures
 
     _checked(figures, config)
 
 
+def export(config: DictConfig) -> None:
+    from imgclf.export import export
+
+    _checked(export, config)
+
+
 def prepare_kaggle(config: DictConfig) -> None:
-    """What scripts/prepare_kaggle.py does."""
     from imgclf.data.prepare_kaggle import prepare_kaggle
 
     _checked(prepare_kaggle, config)

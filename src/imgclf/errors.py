@@ -50,13 +50,8 @@ class Failed(Exception):  # noqa: N818 -- what became of a run, told without a t
     """A run has come to another end than it should; where a process failed, it has printed its own traceback."""
 
 
-_REMEDIES = {
-    errno.ENOSPC: "make room, or choose another folder",
-    errno.EDQUOT: "make room, or choose another folder",
-    errno.EFBIG: "allow larger files (ulimit -f), or choose another folder",
-    errno.EROFS: "choose another folder",
-    errno.EACCES: "choose another folder, or have its owner let you in",
-}
+# Of the disk, or of what may be written there; any other error of the system's is a fault of the program.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 NO_MEMORY = "can't allocate memory"  # how torch says so of the processor's
 
 
@@ -64,9 +59,9 @@ def explanation(error: BaseException) -> str | None:
     """One line or more for what the user can mend; None for what is a fault of the program."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         what = f"{error.filename}: " if error.filename else ""
-        return f"{what}{error.strerror}; {_REMEDIES[error.errno]}, and run again"
+        return f"{what}{error.strerror}; make room or get leave to write there, or choose another folder, and run again"
     first = str(error).strip().partition("\n")[0]
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of settings that do not go together
         return first

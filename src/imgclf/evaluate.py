@@ -30,6 +30,7 @@ def evaluate(config: DictConfig) -> None:
 def evaluate_process(config: DictConfig) -> None:
     """One process of an evaluation, on its share of the images; the first prints the figures of all."""
     speak(None)
+    seed_everything(config.seed, verbose=False)
     model = trained_model(config)
     trainer = bare_trainer(config)
     trainer.test(model, datamodule=data_for(model, config), verbose=False)
@@ -67,7 +68,6 @@ def trained_model(config: DictConfig) -> LightningModule:
     """The network as the run configured it, with the weights of the chosen checkpoint."""
     folder = RunFolder.existing(config.run)
     run = run_config(folder, config.trust)
-    seed_everything(run.seed, verbose=False)
     try:
         model: LightningModule = built(run, "model")
     except InputError as error:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from pytorch_lightning import seed_everything
 from torch import Tensor
 
 from imgclf import distributed
@@ -53,6 +54,7 @@ def predict_process(config: DictConfig) -> None:
         Failed: some files could not be read, which are named; the others are classified.
     """
     speak(None)
+    seed_everything(config.seed, verbose=False)
     model = trained_model(config)
     model.average_flips = config.average_flips
     data, folder = data_for(model, config), RunFolder(config.run)

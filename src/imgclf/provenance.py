@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from imgclf.data.module import ImageData
 from imgclf.distributed import COMMAND, cores, is_first
 from imgclf.errors import InputError
-from imgclf.run_folder import RunFolder, flat
+from imgclf.run_folder import RunFolder, flat, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +53,17 @@ def now() -> str:
 
 def _git() -> dict[str, Any] | None:
     """Commit, which files differ from it, and the patch that makes them; None outside a repository or without git."""
-    source = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
     try:
-        commit = _output("git", "-C", str(source), "rev-parse", "HEAD")
-        changed = _output("git", "-C", str(source), "status", "--porcelain").splitlines()
-        about = {"commit": commit.strip(), "dirty": bool(changed), "changed": changed[:50]}
+        about: dict[str, Any] = {"commit": git("rev-parse", "HEAD").strip()}
+        changed = git("status", "--porcelain").splitlines()
+        about |= {"dirty": bool(changed), "changed": changed[:50]}
         if changed:
-            patch = _output("git", "-C", str(source), "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+            patch = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
             about["diff"] = hashlib.blake2b(patch.encode(), digest_size=8).hexdigest()
             about["patch"] = patch if len(patch) < _LARGEST_PATCH else None
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
@@ -66,26 +71,14 @@ def _git() -> dict[str, Any] | None:
     return about
 
 
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
-
-
-def processor() -> str:
-    """The name of the processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _machine(trainer: Trainer) -> dict[str, Any]:
     """What of a machine decides the last digits: sums over a batch are split over threads, and rounded accordingly."""
-    device = trainer.strategy.root_device
+    device, cpuinfo = trainer.strategy.root_device, Path("/proc/cpuinfo")
     is_cuda = device.type == "cuda"
+    told = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    named = re.search(r"^model name\s*: (.*)", told, re.MULTILINE)
     return {
-        "cpu": processor(),
+        "cpu": named[1] if named else platform.processor() or platform.machine(),
         "cores": cores(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -133,9 +126,8 @@ class Record(Callback):
             for part, there in found["data"].items():
                 if any(key in then.get(part, {}) and then[part][key] != there[key] for key in ("images", "digest")):
                     raise InputError(
-                        f"resume={self.folder.path} continues the run on the images that it began with, but the {part} "
-                        f"images have changed since: {then[part]} then, {there} now. Put the old ones back, or begin "
-                        "anew"
+                        f"resume={self.folder.path}: the {part} images have changed since the run began: "
+                        f"{then[part]} then, {there} now. Put the old ones back, or begin anew"
                     )
             found["data"] = then | found["data"]
         when = "before" if self.resuming else "the first time"
@@ -144,14 +136,14 @@ class Record(Callback):
         config = self.folder.read_config()
         if "mean" in config["data"] and config["data"]["mean"] is None:  # measured, and from now on a part of the run
             config["data"] |= {"mean": list(self.data.mean or ()), "std": list(self.data.std or ())}
-            self.folder.write_config(yaml.safe_dump(config, sort_keys=False))
+            write_whole(self.folder.config_file, yaml.safe_dump(config, sort_keys=False))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_first():
             self.folder.write_run(data=(self.folder.read_run().get("data") or {}) | (self.data.fingerprints or {}))
 
 
-def differences_that_matter(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """In what two runs differ that can change their numbers, a line each; only what both run.json have recorded."""
     one, other = flat(before), flat(after)
     differing = [key for key in one if key in other and one[key] != other[key]]
@@ -160,10 +152,9 @@ def differences_that_matter(before: dict[str, Any], after: dict[str, Any]) -> li
 
 
 def warn_of_differences(before: dict[str, Any], after: dict[str, Any], *, when: str) -> None:
-    differences = differences_that_matter(before, after)
-    if differences:
-        lines = "".join(f"\n  {line}" for line in differences)
-        log.warning(f"not as {when}, so numbers may differ:{lines}")
+    """Say in what this start is not as the one before, or the first one."""
+    if found := differences(before, after):
+        log.warning("\n  ".join([f"not as {when}, so numbers may differ:", *found]))
 
 
 def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
@@ -172,15 +163,12 @@ def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
     differing = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     if not differing:
         return True, f"the same numbers as {first.path}: every epoch and every final metric, to the last digit"
-    reasons = differences_that_matter(first.read_run(), again.read_run())
-    if first.read_run().get("resumed"):
-        reasons.append("the first run was resumed, perhaps with other settings than it had begun with")
+    reasons = differences(first.read_run(), again.read_run())
     if again.read_run().get("device") == "cuda" and not again.read_run().get("deterministic"):
         reasons.append("a GPU may add in another order each time: trainer.deterministic=true forbids it")
-    why = "\n  ".join(["what may be the reason:", *reasons]) if reasons else "nothing that is recorded explains it"
-    more = f" and {len(differing) - 6} more" if len(differing) > 6 else ""
     see = f"uv run scripts/report.py {shlex.quote(f'diff=[{first.path},{again.path}]')}"
-    return False, f"other numbers than {first.path}: {', '.join(differing[:6])}{more}\n{why}\nto see them: {see}"
+    said = [f"other numbers than {first.path}: {', '.join(differing[:6])}", *reasons]
+    return False, "\n  ".join(said) + f"\nto see all that differs: {see}"
 
 
 def _numbers(run: RunFolder) -> dict[str, Any]:

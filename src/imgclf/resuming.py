@@ -6,7 +6,16 @@ from imgclf.build import frozen, read_checkpoint
 from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder, flat
 
-_DECIDES_NUMBERS = ("seed", "data", "model", "optimizer", "schedule")  # what a resumed run keeps
+_DECIDES_NUMBERS = (
+    "seed",
+    "data",
+    "model",
+    "optimizer",
+    "schedule",
+    "freeze",
+    "unfreeze_at_epoch",
+    "init_from",
+)  # what a resumed run keeps
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
@@ -14,6 +23,7 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
     and what may be downloaded, do not count."""
     then, now_given = flat(folder.read_config()), flat(frozen(config))
     keys = [k for k in {**then, **now_given} if (k in then, then.get(k)) != (k in now_given, now_given.get(k))]
+    keys = [k for k in keys if k in then or now_given[k] not in (None, [])]  # a newer version's, and not made use of
     measured = [k for k in ("data.mean", "data.std") if now_given.get(k, "") is None]  # by the run itself
     ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured)
     keys = [k for k in keys if k not in ignored and k.rpartition(".")[2] not in ("download", "weights")]

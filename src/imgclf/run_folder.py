@@ -41,17 +41,13 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.config_file = self.path / ".hydra" / "config.yaml"
-        self.overrides_file = self.path / ".hydra" / "overrides.yaml"
-        self.hydra_file = self.path / ".hydra" / "hydra.yaml"
-        self.run_file = self.path / "run.json"
-        self.metrics_file = self.path / "metrics.json"
-        self.table_file = self.path / "metrics.csv"
-        self.log_file = self.path / "train.log"
+        hydra, self.checkpoints = self.path / ".hydra", self.path / "checkpoints"
+        self.config_file, self.overrides_file = hydra / "config.yaml", hydra / "overrides.yaml"
+        self.hydra_file = hydra / "hydra.yaml"
+        self.run_file, self.metrics_file = self.path / "run.json", self.path / "metrics.json"
+        self.table_file, self.log_file = self.path / "metrics.csv", self.path / "train.log"
         self.error_file = self.path / "error.txt"
-        self.checkpoints = self.path / "checkpoints"
-        self.best = self.checkpoints / "best.ckpt"
-        self.last = self.checkpoints / "last.ckpt"
+        self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
 
     @classmethod
     def existing(cls, path: str | Path) -> "RunFolder":
@@ -63,14 +59,10 @@ class RunFolder:
         folder = cls(path)
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {path}: give the run folder that training named at its end")
+        if (folder.path / "sweep.json").exists():
+            raise InputError(f"{path} is the folder of a sweep: give that of one of its jobs")
         if not folder.config_file.is_file():
-            is_sweep = (folder.path / "sweep.json").exists()
-            what = (
-                "is the folder of a sweep: give that of one of its jobs"
-                if is_sweep
-                else ("is no run folder, it lacks .hydra/config.yaml: give the one that training named at its end")
-            )
-            raise InputError(f"{path} {what}")
+            raise InputError(f"{path} is no run folder, it lacks .hydra/config.yaml: give the one that training named")
         return folder
 
     @property
@@ -103,18 +95,15 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""
-        config: dict[str, Any] = _read(self.config_file, yaml.safe_load, dict)
-        return config
+        return dict(_read(self.config_file, yaml.safe_load, dict))
 
     def read_overrides(self) -> list[str]:
         """What the user gave on the command line; empty where there is no such file."""
-        return (
-            [str(o) for o in _read(self.overrides_file, yaml.safe_load, list)] if self.overrides_file.exists() else []
-        )
+        return list(map(str, _read(self.overrides_file, yaml.safe_load, list, otherwise=[])))
 
     def read_run(self) -> dict[str, Any]:
         """Contents of run.json; empty where there is none yet."""
-        return _read(self.run_file, json.loads, dict) if self.run_file.exists() else {}
+        return dict(_read(self.run_file, json.loads, dict, otherwise={}))
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Contents of metrics.json; None while the run is not finished."""
@@ -122,11 +111,7 @@ class RunFolder:
 
     def read_table(self) -> list[dict[str, str]]:
         """Rows of metrics.csv by column, in the order of the epochs; empty where there is no such file."""
-        return _read(self.table_file, _rows, list) if self.table_file.exists() else []
-
-    def write_config(self, text: str) -> None:
-        """Keep the resolved configuration, YAML text."""
-        write_whole(self.config_file, text)
+        return list(_read(self.table_file, _rows, list, otherwise=[]))
 
     def write_run(self, **entries: Any) -> None:
         """Add entries to run.json."""
@@ -167,12 +152,14 @@ def _rows(text: str) -> list[dict[str, str]]:
     return rows
 
 
-def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
-    """What a file of the run holds.
+def _read(file: Path, parse: Callable[[str], Any], kind: type, otherwise: Any = None) -> Any:
+    """What a file of the run holds; ``otherwise`` where there is none.
 
     Raises:
         InputError: it is damaged.
     """
+    if otherwise is not None and not file.exists():
+        return otherwise
     try:
         content = parse(file.read_text(encoding="utf-8"))
         if not isinstance(content, kind):

@@ -22,6 +22,7 @@ from imgclf.callbacks.reproducible import OneNetwork, StepSeed
 from imgclf.callbacks.stop import StopOnDivergence, StopOnSignal
 from imgclf.distributed import is_first
 from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
+from imgclf.finetuning import init_from
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
 from imgclf.resuming import refuse_to_resume
@@ -82,6 +83,8 @@ def fit(config: DictConfig) -> None:
         last = folder.last if "resume" in config and folder.last.exists() else None
         if last is not None and last.is_file():  # some strategies keep a folder
             load_weights(model, last, to_go_on=True)
+        elif config.get("init_from") and last is None:
+            init_from(model, config.init_from)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
         record = Record(folder, data, matching, resuming=last is not None)
         throughput, table = Throughput(), EpochTable(folder.table_file)
@@ -135,6 +138,10 @@ def _decide(config: DictConfig, folder: RunFolder) -> None:
     OmegaConf.set_struct(config, False)
     if config.get("retrain_on_all"):
         config.data.fit_on = "train_valid"
+    if config.get("init_from"):
+        if not Path(config.init_from).exists():
+            raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
+        config.init_from = str(Path(config.init_from).absolute())
     if slurm.is_restarted() and folder.last.exists() and "rerun" not in config:
         config.resume = str(folder.path)
 
@@ -162,7 +169,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         write_whole(folder.overrides_file, yaml.safe_dump(given))
         write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)
-    folder.write_config(OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
+    write_whole(folder.config_file, OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytorch_lightning
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, WeightAveraging
+from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities.model_helpers import is_overridden
@@ -103,8 +103,6 @@ def _require_compatible(callbacks: list[Callback]) -> None:
         raise InputError(f"callbacks: {' and '.join(averaging)} would each average the network; keep one")
     if schedule is not None and present(StochasticWeightAveraging):
         raise InputError("callbacks: Lightning's StochasticWeightAveraging sets the rate itself; give callbacks=swa")
-    if schedule is not None and schedule.interval == "batch" and present(GradientAccumulationScheduler):
-        raise InputError("schedule.interval=batch cannot plan for GradientAccumulationScheduler; give epoch")
 
 
 def _device_type(accelerator: str) -> str:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from quiet import QUIET
 from torch import Tensor, nn
 
-from imgclf.data.batches import ImageArray
-from imgclf.data.module import ImageData, as_tensors
+from imgclf.data.batches import ImageArray, as_tensors
+from imgclf.data.module import ImageData
 from imgclf.models.classifier import Classifier
 from imgclf.schedules.callback import Constant
 from imgclf.tensorboard import TensorBoardLogger

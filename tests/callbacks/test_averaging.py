@@ -86,7 +86,7 @@ def test_before_the_first_update_the_average_is_the_network(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("decay", "start", "told"),
-    [(1.5, 0, "ema.decay"), (0.9, 4, r"start_epoch=4.*max_epochs=4"), (0.9, -1, "at least 0")],
+    [(1.5, 0, "ema.decay"), (0.9, 4, r"start_epoch=4.*max_epochs=4"), (0.9, -1, "swa.start_epoch=-1")],
 )
 def test_what_makes_no_sense_is_refused(decay: float, start: int, told: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=told):

@@ -215,5 +215,5 @@ def test_a_run_that_early_stopping_has_ended_is_over_when_it_is_resumed(fit: Fit
     "settings", [{"every_n_steps": 0}, {"every_minutes": -1.0}, {"every_n_epochs": 0}, {"mode": "up"}]
 )
 def test_nonsense_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=rf"callbacks\.checkpoint\.{next(iter(settings))} must be"):
+    with pytest.raises(InputError, match=rf"callbacks\.checkpoint\.{next(iter(settings))}="):
         checkpoint(**settings)

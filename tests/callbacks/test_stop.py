@@ -117,15 +117,6 @@ LIGHTNING = "pytorch_lightning.callbacks"
         (["callbacks=[ema,swa]"], "ExponentialMovingAverage and StochasticWeightAveraging"),
         (["callbacks=ema", "+callbacks=early_stopping"], "callbacks=[ema,early_stopping]"),
         ([f"+callbacks.x._target_={LIGHTNING}.StochasticWeightAveraging", "+callbacks.x.swa_lrs=0.1"], "callbacks=swa"),
-        (
-            [
-                f"+callbacks.x._target_={LIGHTNING}.GradientAccumulationScheduler",
-                "+callbacks.x.scheduling={0:2}",
-                "schedule=cosine",
-                "schedule.interval=batch",
-            ],
-            "schedule.interval",
-        ),
     ],
 )
 def test_what_cannot_work_is_refused_in_a_line(door: Door, arguments: list[str], named: str) -> None:

@@ -62,7 +62,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("data.mean=[nan]", "data.mean[0]=nan"),
     ("data.eval_batch_size=0", "data.eval_batch_size", "0"),
     ("optimizer.lr=-1", "optimizer", "-1"),
-    ("model.dropout=1", "model.dropout", "got 1"),
+    ("model.dropout=1", "model.dropout=1", "less than 1"),
     ("model.hidden_sizes=[10000000000]", "out of memory"),
     ("schedule=step schedule.period=0", "schedule.period=0"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
@@ -70,7 +70,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("trainer.gradient_clip_val=-1", "gradient_clip_val=-1"),
     ("trainer.limit_train_batches=0", "limit_train_batches=0"),
     ("trainer.limit_train_batches=0.001", "limit_train_batches"),
-    ("callbacks.checkpoint.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs", "got 0"),
+    ("callbacks.checkpoint.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs=0", "equal to 1"),
     # what does not go together
     ("data.batch_size=100000", "data.batch_size=100000", "9000"),
     ("data.num_classes=5", "data.num_classes=5", "label 9"),

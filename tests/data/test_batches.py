@@ -1,31 +1,41 @@
-"""Which images form which batch."""
+"""Which images are held out, which form which batch, and how two runs are told to have seen the same ones."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from quiet import QUIET
 
-from imgclf.data.batches import EvalBatches, ImageArray, TrainBatches, TrainLoader
+from imgclf.data.batches import (
+    SAMPLED_IMAGES,
+    WHOLE_BYTES,
+    BatchLoader,
+    EvalBatches,
+    ImageArray,
+    TrainBatches,
+    as_tensors,
+)
+from imgclf.data.kaggle import chapter_split
+from imgclf.data.module import ImageData, stratified_split
 from imgclf.errors import InputError
+from imgclf.models.mlp import MLP
+
+
+def images(count: int = 10, size: int = 4) -> ImageArray:
+    pixels = torch.arange(count * 3 * size * size, dtype=torch.int64).remainder(251).to(torch.uint8)
+    return ImageArray(pixels.view(count, 3, size, size), torch.arange(count) % 10)
 
 
 def drawn(epoch: int = 0, **arguments: int | bool) -> list[list[int]]:
     batches = TrainBatches(**{"count": 10, "batch_size": 4, "seed": 0} | arguments)  # type: ignore[arg-type]
     batches.set_epoch(epoch)
+    assert len(list(batches)) == len(batches)
     return [b.tolist() for b in batches]
-
-
-@given(
-    count=st.integers(1, 200),
-    batch_size=st.integers(1, 64),
-    seed=st.integers(0, 2**40),
-    epoch=st.integers(0, 9),
-)
-def test_an_epoch_shows_every_image_exactly_once(count: int, batch_size: int, seed: int, epoch: int) -> None:
-    batches = drawn(epoch, count=count, batch_size=batch_size, seed=seed)
-    assert sorted(sum(batches, [])) == list(range(count))
-    assert all(len(b) == batch_size for b in batches[:-1])
 
 
 def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
@@ -33,33 +43,26 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
     first = drawn(3, seed=5, count=100)
     torch.manual_seed(2)
     assert drawn(3, seed=5, count=100) == first
-    assert drawn(4, seed=5, count=100) != first
-    assert drawn(3, seed=6, count=100) != first
-
-
-def test_without_shuffling_the_images_come_in_their_order() -> None:
+    assert first not in (drawn(4, seed=5, count=100), drawn(3, seed=6, count=100))
     assert drawn(shuffle=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert drawn(shuffle=False, drop_last=True) == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
-@given(count=st.integers(4, 200), share=st.integers(1, 16), world_size=st.integers(1, 4), drop_last=st.booleans())
-def test_processes_together_see_the_batches_that_one_process_sees(
-    count: int, share: int, world_size: int, drop_last: bool
+@given(rest=st.integers(0, 150), share=st.integers(1, 16), world_size=st.integers(1, 4), drop_last=st.booleans())
+def test_an_epoch_shows_every_image_once_in_the_same_batches_whatever_the_number_of_processes(
+    rest: int, share: int, world_size: int, drop_last: bool
 ) -> None:
     batch_size = share * world_size
-    if count < batch_size:
-        drop_last = False
-    alone = drawn(2, count=count, batch_size=batch_size, drop_last=drop_last)
-    parts = [
-        drawn(2, count=count, batch_size=batch_size, drop_last=drop_last, rank=r, world_size=world_size)
-        for r in range(world_size)
-    ]
-    together = [sum(batch, []) for batch in zip(*parts, strict=True)]
-    assert together[: count // batch_size] == alone[: count // batch_size]
+    form: Any = {"count": batch_size + rest, "batch_size": batch_size, "drop_last": drop_last}
+    alone = drawn(2, **form)
+    if not drop_last:
+        assert sorted(sum(alone, [])) == list(range(batch_size + rest))
+    parts = list(zip(*(drawn(2, **form, rank=r, world_size=world_size) for r in range(world_size)), strict=True))
+    assert all(len({len(part) for part in batch}) == 1 for batch in parts)
+    together, full = [sum(batch, []) for batch in parts], 1 + rest // batch_size
+    assert together[:full] == alone[:full]
     # Of a smaller last batch only what cannot be shared equally is missing.
     assert sum(map(len, alone)) - sum(map(len, together)) < world_size
-    for batch in zip(*parts, strict=True):
-        assert len({len(part) for part in batch}) == 1
 
 
 @given(count=st.integers(1, 300), batch_size=st.integers(1, 64), world_size=st.integers(1, 7))
@@ -70,74 +73,116 @@ def test_evaluation_counts_every_image_once_whatever_the_number_of_processes(
         with pytest.raises(InputError, match="fewer devices"):
             EvalBatches(count, batch_size, world_size=world_size)
         return
-    seen: list[int] = []
-    for rank in range(world_size):
-        batches = EvalBatches(count, batch_size, rank=rank, world_size=world_size)
-        mine = [b.tolist() for b in batches]
-        assert len(mine) == len(batches)
-        seen += sum(mine, [])
-    assert seen == list(range(count))
+    parts = [EvalBatches(count, batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert [i for part in parts for batch in part for i in batch.tolist()] == list(range(count))
+    assert [len(list(part)) for part in parts] == [len(part) for part in parts]
 
 
-def test_a_batch_that_cannot_be_shared_equally_is_refused_with_the_remedy() -> None:
+def test_batches_that_cannot_be_had_are_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match=r"data.batch_size=10 .* multiple of 4"):
-        TrainBatches(100, 10, seed=0, world_size=4)
-
-
-def test_a_batch_larger_than_the_data_is_refused_when_it_would_be_dropped() -> None:
+        drawn(count=100, batch_size=10, world_size=4)
     with pytest.raises(InputError, match="at most 9"):
-        TrainBatches(9, 10, seed=0, drop_last=True)
+        drawn(count=9, batch_size=10)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_loader_continues_in_the_middle_of_an_epoch(num_workers: int) -> None:
-    images = ImageArray(torch.arange(40, dtype=torch.uint8).view(10, 1, 2, 2), torch.arange(10))
+    def loader() -> BatchLoader:
+        return BatchLoader(images(), TrainBatches(10, 2, seed=3), num_workers)
 
-    def loader() -> TrainLoader:
-        return TrainLoader(images, TrainBatches(10, 2, seed=3), num_workers)
+    def labels(of: BatchLoader, epoch: int = 1, count: int = 5) -> list[list[int]]:
+        of.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        return [labels.tolist() for (_, labels), _ in zip(of, range(count), strict=False)]
 
-    whole = loader()
-    whole.sampler.set_epoch(1)
-    labels = [b[1].tolist() for b in whole]
-
-    stopped = loader()
-    stopped.sampler.set_epoch(1)
-    iterator = iter(stopped)
-    before = [next(iterator)[1].tolist() for _ in range(2)]
-    state = stopped.state_dict()
-
-    resumed = loader()
-    resumed.load_state_dict(state)
-    resumed.sampler.set_epoch(1)
-    assert before + [b[1].tolist() for b in resumed] == labels
-    resumed.sampler.set_epoch(2)
-    assert len(list(resumed)) == 5, "the next epoch is whole again"
+    whole, stopped, resumed = loader(), loader(), loader()
+    before = labels(stopped, count=2)
+    resumed.load_state_dict({"epoch": 1, "batches": 2})
+    assert before + labels(resumed) == labels(whole)
+    assert len(labels(resumed, epoch=2)) == 5, "the next epoch is whole again"
+    assert whole.image_count == 10
 
 
-def test_a_chosen_part_is_addressed_by_its_own_positions() -> None:
-    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
-    part = ImageArray(images, torch.arange(5), chosen=torch.tensor([4, 2]))
+def test_a_part_is_addressed_by_its_own_positions_wherever_it_lies() -> None:
+    part = images(5, size=2).part(np.array([4, 1]))
     assert len(part) == 2
-    pixels, labels = part[torch.tensor([1, 0])]
-    assert pixels.flatten().tolist() == labels.tolist() == [2, 4]
+    assert part[torch.tensor([1, 0])][1].tolist() == [1, 4]
+    for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
+        moved = part.on(torch.device(device))
+        assert moved.images.shape == (2, 3, 2, 2), "its own images and no others"
+        for positions in ([0, 1], [1], [1, 0, 0]):
+            for here, there in zip(part[torch.tensor(positions)], moved[torch.tensor(positions)], strict=True):
+                assert torch.equal(here, there.cpu())
 
 
-def test_a_set_on_a_device_holds_its_own_images_and_no_others() -> None:
-    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 2, 2).contiguous()
-    part = ImageArray(images, torch.arange(5)).part(np.array([4, 1]))
-    assert part.nbytes == 2 * 3 * 2 * 2
-    moved = part.on(torch.device("cpu"))
-    assert moved.images.shape == (2, 3, 2, 2)
-    for positions in ([0, 1], [1], [1, 0, 0]):
-        for here, there in zip(part[torch.tensor(positions)], moved[torch.tensor(positions)], strict=True):
-            assert torch.equal(here, there)
+def test_each_class_gives_the_same_share() -> None:
+    labels = np.repeat(np.arange(3), [100, 50, 10])
+    train, val = stratified_split(labels, 0.1, seed=0)
+    assert (np.bincount(labels[val]).tolist(), np.bincount(labels[train]).tolist()) == ([10, 5, 1], [90, 45, 9])
+    first, again, other = (stratified_split(labels, 0.1, seed)[1].tolist() for seed in (1, 1, 2))
+    assert first == again != other
+    with pytest.raises(InputError, match="class cat has 1 image"):
+        stratified_split(np.array([0, 0, 1]), 0.5, seed=0, class_names=["dog", "cat"])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_images_on_a_gpu_are_the_same_images() -> None:
-    images = torch.randint(0, 256, (7, 3, 4, 4), dtype=torch.uint8)
-    there = ImageArray(images, torch.arange(7)).on(torch.device("cuda"))
-    batch, labels = there[torch.tensor([6, 0])]
-    assert batch.is_cuda
-    assert torch.equal(batch.cpu(), images[[6, 0]])
-    assert labels.tolist() == [6, 0]
+@given(sizes=st.lists(st.integers(2, 30), min_size=1, max_size=5), fraction=st.floats(0.01, 0.99), seed=st.integers(0))
+def test_no_image_is_in_both_parts_and_none_is_lost(sizes: list[int], fraction: float, seed: int) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    train, val = stratified_split(labels, fraction, seed)
+    assert sorted([*train, *val]) == list(range(len(labels)))
+    assert set(labels[train]) == set(labels[val]) == set(range(len(sizes))), "every class is in both parts"
+
+
+def test_the_chapters_rule_takes_as_many_of_each_class() -> None:
+    labels = np.repeat(np.arange(3), [100, 50, 25])
+    train, valid = chapter_split(labels, 0.1, seed=0)
+    assert np.bincount(labels[valid]).tolist() == [2, 2, 2], "a tenth of the smallest class, rounded down"
+    assert sorted([*train, *valid]) == list(range(175))
+    with pytest.raises(InputError, match="1 image"):
+        chapter_split(np.array([0, 0, 1]), 0.1, seed=0)
+
+
+def test_a_fingerprint_is_of_every_pixel_every_label_and_the_shape_and_of_nothing_else() -> None:
+    one = images().fingerprint()
+    assert one == images().fingerprint()
+    assert (one["images"], one["type"], one["of"], len(one["digest"])) == ([10, 3, 4, 4], "uint8", 10, 16)
+    pixel, label = images(), images()
+    pixel.images[9, 2, 3, 3] += 1
+    label.labels[9] = 0
+    reshaped = ImageArray(images().images.view(10, 12, 2, 2), images().labels)
+    assert len({x.fingerprint()["digest"] for x in (images(), pixel, label, reshaped)}) == 4
+
+
+def test_of_a_large_memory_map_only_a_part_is_read(tmp_path: Path) -> None:
+    count = 100_000  # 307 MB, as zeros that take no disk
+    file = tmp_path / "images.npy"
+    np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(count, 3, 32, 32)).flush()
+    array = np.load(file, mmap_mode="r+", allow_pickle=False)
+    assert array.nbytes > WHOLE_BYTES
+    stored = as_tensors(array, np.zeros(count, dtype=np.int64))
+    before = stored.fingerprint()
+    assert before["of"] == SAMPLED_IMAGES
+    array[-1, 0, 0, 0] = 1  # the last image is among them
+    assert stored.fingerprint() != before
+
+
+class Grey(ImageData):
+    """Forty images of noise, 8 x 8."""
+
+    def __init__(self) -> None:
+        form: dict[str, Any] = {"in_channels": 1, "num_classes": 2, "resize": 8, "mean": [0.5], "std": [0.5]}
+        super().__init__(**form, batch_size=8, eval_batch_size=8, val_fraction=0.2, seed=0)
+
+    def read_train(self) -> ImageArray:
+        pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+        return as_tensors(pixels, np.arange(40, dtype=np.int64) % 2)
+
+
+def test_lightnings_own_trainer_takes_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    form: Any = {"in_channels": 1, "image_size": 8, "num_classes": 2, "optimizer": lambda p: torch.optim.SGD(p, 0.1)}
+    own = {"max_epochs": 1, "default_root_dir": tmp_path, "enable_model_summary": True, "accelerator": "cpu"}
+    trainer, data = pl.Trainer(**QUIET | own), Grey()
+    trainer.fit(MLP(hidden_sizes=[4], **form), datamodule=data)
+    assert {"train/loss", "val/acc"} <= trainer.callback_metrics.keys()
+    assert data.fingerprints is None, "of which nobody has asked"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert not data.train_dataloader().loader.pin_memory, "nothing is pinned for a processor"

@@ -1,37 +1,31 @@
 """A real Lightning training of a tiny linear model that records the rates its optimizer steps with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from quiet import quiet_trainer
 from torch.utils.data import DataLoader
 
-from imgclf.schedules.callback import Schedule
+from imgclf.schedules.base import Schedule
 
 BATCHES = 5  # per epoch
 
 
 class TinyNet(pl.LightningModule):
-    """Linear 3 -> 2 under SGD with momentum.
+    """Linear 3 -> 2 under SGD with momentum; what it sees depends on (epoch, batch) alone, not on the loader."""
 
-    What it sees depends on (epoch, batch) alone, not on the loader, so that a resumed run can be exact.
-    """
-
-    def __init__(self, groups: dict[str, float | torch.Tensor]) -> None:
+    def __init__(self, **groups: float | torch.Tensor) -> None:
         """groups: initial rates by name, "weight" first; a second one, "bias", is optional."""
         super().__init__()
-        self.linear = torch.nn.Linear(3, 2)
-        self.groups = groups
-        generator = torch.Generator().manual_seed(1)
-        self.images = torch.randn(20, BATCHES, 4, 3, generator=generator)
-        with torch.no_grad():
-            for parameter in self.linear.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        torch.manual_seed(1)
+        self.linear, self.groups = torch.nn.Linear(3, 2), groups
+        self.images = torch.randn(20, BATCHES, 4, 3)
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         return self.linear(self.images[self.current_epoch, batch_idx]).square().mean()
@@ -39,50 +33,59 @@ class TinyNet(pl.LightningModule):
     def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
         self.linear(self.images[0, batch_idx])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         parameters = dict(self.linear.named_parameters())
         groups = [{"params": [parameters[name]], "lr": rate, "name": name} for name, rate in self.groups.items()]
         return torch.optim.SGD(groups, momentum=0.9)
 
 
-class Recorder(pl.Callback):
-    """What was in force: all groups' rates at each optimizer step, and epoch_rate at each epoch's end."""
+@dataclass
+class Fitted(pl.Callback):
+    """One training: all groups' rates at each optimizer step, and epoch_rate at each epoch's end."""
 
-    def __init__(self) -> None:
-        self.rates: list[list[float]] = []
-        self.read: list[tuple[float, ...]] = []
-        self.epoch_rates: dict[int, float] = {}
+    net: pl.LightningModule
+    pairs: list[list[float]] = field(default_factory=list)
+    epoch_rates: dict[int, float] = field(default_factory=dict)
 
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        self.rates.append([float(group["lr"]) for group in optimizer.param_groups])
-        self.read.extend(schedule.rates for schedule in trainer.callbacks if isinstance(schedule, Schedule))
+    @property
+    def rates(self) -> list[float]:
+        """Rate of the first group at each optimizer step."""
+        return [rates[0] for rates in self.pairs]
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
+        self.pairs.append([float(group["lr"]) for group in optimizer.param_groups])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         for callback in trainer.callbacks:
             if isinstance(callback, Schedule):
                 self.epoch_rates[trainer.current_epoch] = callback.epoch_rate
 
 
-@dataclass
-class Fitted:
-    """One training that has ended."""
+class Kept(Logger):
+    """(step, value) of each name that is logged."""
 
-    net: pl.LightningModule
-    recorder: Recorder
-    trainer: pl.Trainer
+    name = version = "kept"
 
-    @property
-    def rates(self) -> list[float]:
-        """Rate of the first group at each optimizer step."""
-        return [rates[0] for rates in self.recorder.rates]
+    def __init__(self) -> None:
+        self.scalars: dict[str, list[tuple[int, float]]] = {}
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            self.scalars.setdefault(name, []).append((step, value))
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
 
 
 @pytest.fixture
-def tiny_net() -> Callable[..., TinyNet]:
-    """tiny_net(weight=0.1, ...) -> TinyNet with one parameter group for each name, at its initial rate."""
-    return lambda **groups: TinyNet(groups)
+def tiny_net() -> type[TinyNet]:
+    """tiny_net(weight=0.1, ...): one parameter group for each name, at its initial rate."""
+    return TinyNet
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """A logger."""
+    return Kept()
 
 
 @pytest.fixture
@@ -97,12 +100,10 @@ def fit(tmp_path: Path) -> Callable[..., Fitted]:
         loader: Any = None,
         **settings: Any,
     ) -> Fitted:
-        net = net or TinyNet({"weight": 0.1, "bias": 0.02})
-        recorder = Recorder()
-        trainer = quiet_trainer(callbacks=[*callbacks, recorder], **({"default_root_dir": tmp_path} | settings))
-        if loader is None:
-            loader = DataLoader(torch.zeros(BATCHES, 3), batch_size=1)
-        trainer.fit(net, loader, loader if validate else None, ckpt_path=ckpt_path)
-        return Fitted(net, recorder, trainer)
+        fitted = Fitted(net or TinyNet(weight=0.1, bias=0.02))
+        loader = DataLoader(torch.zeros(BATCHES, 3), batch_size=1) if loader is None else loader
+        trainer = quiet_trainer(callbacks=[*callbacks, fitted], **({"default_root_dir": tmp_path} | settings))
+        trainer.fit(fitted.net, loader, loader if validate else None, ckpt_path=ckpt_path)
+        return fitted
 
     return run

@@ -1,136 +1,81 @@
-"""Learning-rate curves: tables worked out by hand, and what holds for any setting."""
+"""Learning-rate curves by tables worked out by hand, settings that make no sense, and the files in conf/schedule."""
 
-import math
-from collections.abc import Callable
+import re
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from imgclf.schedules import curves
+from imgclf import compose
+from imgclf.build import built
+from imgclf.errors import InputError
+from imgclf.schedules.callback import Constant, Cosine, Factor, MultiStep, Polynomial, Schedule, SquareRoot, Step
 
-TABLES: list[tuple[str, Callable[[int], float], list[tuple[int, float]]]] = [
-    ("constant 0.3", lambda t: curves.constant(t, base_rate=0.3), [(0, 0.3), (1, 0.3), (29, 0.3)]),
-    (
-        "square root from 0.1",
-        lambda t: curves.square_root(t, base_rate=0.1),
-        [(0, 0.1), (3, 0.05), (8, 0.1 / 3), (24, 0.02), (99, 0.01)],
-    ),
-    (
-        "factor 0.9 from 2 down to 0.01",
-        lambda t: curves.factor(t, base_rate=2.0, factor=0.9, min_rate=1e-2),
+CHAPTERS_COSINE = {"final_fraction": 0.01 / 0.3, "max_updates": 20}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "initial", "rates"),
+    [
+        (Constant(warmup_updates=5), 0.3, {0: 0.0, 1: 0.06, 2: 0.12, 4: 0.24, 5: 0.3, 900: 0.3}),
+        (Constant(warmup_updates=4, warmup_start=1 / 3), 0.3, {0: 0.1, 1: 0.15, 3: 0.25, 4: 0.3}),
+        (SquareRoot(), 0.1, {0: 0.1, 3: 0.05, 8: 0.1 / 3, 24: 0.02, 99: 0.01}),
+        (SquareRoot(warmup_updates=5), 0.1, {4: 0.08, 5: 0.1, 8: 0.05, 29: 0.02}),
         # 0.9^50 = 0.00515378, so t = 50 is the last update above the floor
-        [(0, 2.0), (1, 1.8), (2, 1.62), (3, 1.458), (50, 0.01030755), (51, 0.01), (500, 0.01)],
-    ),
-    (
-        "half of 0.5 at 15 and 30",
-        lambda t: curves.multi_step(t, base_rate=0.5, milestones=(15, 30), factor=0.5),
-        [(0, 0.5), (14, 0.5), (15, 0.25), (29, 0.25), (30, 0.125), (99, 0.125)],
-    ),
-    (
-        "times 0.9 every 4, from 2e-4",
-        lambda t: curves.step(t, base_rate=2e-4, period=4, factor=0.9),
-        [(0, 2e-4), (3, 2e-4), (4, 1.8e-4), (7, 1.8e-4), (8, 1.62e-4), (19, 1.3122e-4)],
-    ),
-    (
-        "cosine from 0.3 to 0.01 in 20",
-        lambda t: curves.cosine(t, base_rate=0.3, final_rate=0.01, max_updates=20),
-        [(0, 0.3), (5, 0.25753048), (10, 0.155), (15, 0.05246952), (20, 0.01), (29, 0.01)],
-    ),
-    (
-        "polynomial of power 2 from 0.5 in 20",
-        lambda t: curves.polynomial(t, base_rate=0.5, power=2, max_updates=20),
-        [(0, 0.5), (5, 0.28125), (10, 0.125), (19, 0.00125), (20, 0.0), (99, 0.0)],
-    ),
-    (
-        "straight line from 0.5 in 20",
-        lambda t: curves.polynomial(t, base_rate=0.5, power=1, max_updates=20),
-        [(0, 0.5), (5, 0.375), (10, 0.25), (20, 0.0)],
-    ),
-    (
-        "warm-up from 0 to 0.3 in 5",
-        lambda t: curves.warmup(t, warmup_updates=5, start_rate=0.0, base_rate=0.3),
-        [(0, 0.0), (1, 0.06), (2, 0.12), (4, 0.24), (5, 0.3), (9, 0.3)],
-    ),
-    (
-        "warm-up from 0.1 to 0.3 in 4",
-        lambda t: curves.warmup(t, warmup_updates=4, start_rate=0.1, base_rate=0.3),
-        [(0, 0.1), (1, 0.15), (3, 0.25), (4, 0.3)],
-    ),
-    (
-        "no warm-up",
-        lambda t: curves.warmup(t, warmup_updates=0, start_rate=0.1, base_rate=0.3),
-        [(0, 0.3), (1, 0.3)],
-    ),
-]
-
-
-@pytest.mark.parametrize(("curve", "table"), [row[1:] for row in TABLES], ids=[row[0] for row in TABLES])
+        (Factor(factor=0.9, min_fraction=0.005), 2.0, {0: 2.0, 1: 1.8, 2: 1.62, 50: 0.01030755, 51: 0.01, 10**9: 0.01}),
+        (Factor(factor=0.9, min_fraction=0, warmup_updates=5), 1.0, {4: 0.8, 5: 1.0, 7: 0.81, 10**9: 0.0}),
+        (MultiStep(milestones=[15, 30], factor=0.5), 0.5, {0: 0.5, 14: 0.5, 15: 0.25, 29: 0.25, 30: 0.125, 99: 0.125}),
+        (MultiStep(milestones=[15], factor=0.5, warmup_updates=5), 0.5, {4: 0.4, 5: 0.5, 14: 0.5, 15: 0.25}),
+        (Step(period=4, factor=0.9), 2e-4, {0: 2e-4, 3: 2e-4, 4: 1.8e-4, 8: 1.62e-4, 19: 1.3122e-4, 10**9: 0.0}),
+        (Step(period=4, factor=0.9, warmup_updates=5), 1.0, {4: 0.8, 8: 1.0, 9: 0.9, 13: 0.81}),
+        (Cosine(**CHAPTERS_COSINE), 0.3, {0: 0.3, 5: 0.25753048, 10: 0.155, 15: 0.05246952, 20: 0.01, 29: 0.01}),
+        # at 10 and 15 a third and two thirds of the 15 updates are over: cos 60° = 0.5 and cos 120° = -0.5
+        (Cosine(**CHAPTERS_COSINE, warmup_updates=5), 0.3, {0: 0.0, 4: 0.24, 5: 0.3, 10: 0.2275, 15: 0.0825, 29: 0.01}),
+        (Cosine(final_fraction=0.5, warmup_updates=40), 1.0, {0: 0.0, 4: 0.1, 29: 0.725}),
+        (Polynomial(power=2, max_updates=20), 0.5, {0: 0.5, 5: 0.28125, 10: 0.125, 19: 0.00125, 20: 0.0, 99: 0.0}),
+        # 25 updates are left of the run's 30: (1 - 5/25)^2 = 0.64
+        (Polynomial(power=2, warmup_updates=5, warmup_start=0.2), 1.0, {0: 0.2, 1: 0.36, 5: 1.0, 10: 0.64, 30: 0.0}),
+        (Polynomial(power=1), 0.5, {0: 0.5, 15: 0.25, 30: 0.0}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Schedule) else "",
+)
 def test_a_curve_agrees_with_the_table_worked_out_by_hand(
-    curve: Callable[[int], float], table: list[tuple[int, float]]
+    schedule: Schedule, initial: float, rates: dict[int, float]
 ) -> None:
-    rates = [curve(update) for update, _ in table]
-    assert rates == pytest.approx([rate for _, rate in table], rel=1e-6, abs=1e-12)
-    assert all(type(rate) is float for rate in rates)
+    found = [initial * schedule.curve(update, 30) for update in rates]
+    assert found == pytest.approx(list(rates.values()), rel=1e-6, abs=1e-12)
 
 
-UPDATES = st.integers(0, 3000)
-RATES = st.floats(1e-6, 10)
-FRACTIONS = st.floats(0, 1)
-FACTORS = st.floats(0.01, 1)
+NAN, INF = float("nan"), float("inf")
+MULTI: dict[str, Any] = {"milestones": [15], "factor": 0.5}
 
 
-@given(base_rate=RATES, factor=FACTORS, floor=FRACTIONS, updates=st.integers(0, 60))
-def test_factor_solves_its_recursion(base_rate: float, factor: float, floor: float, updates: int) -> None:
-    min_rate = base_rate * floor
-    rate = base_rate
-    for _ in range(updates):
-        rate = max(min_rate, rate * factor)
-    closed = curves.factor(updates, base_rate=base_rate, factor=factor, min_rate=min_rate)
-    assert closed == pytest.approx(rate, rel=1e-9)
+@pytest.mark.parametrize(
+    ("cls", "settings", "key", "bad_values"),
+    [
+        (Constant, {}, "interval", ["step", "Epoch", None, 1]),
+        (Constant, {}, "warmup_updates", [-1, 2.0, "5", True, None]),
+        (Constant, {}, "warmup_start", [-0.1, 1.1, NAN, INF, "0", False, None]),
+        (Factor, {"factor": 0.9, "min_fraction": 0.1}, "factor", [0, 0.0, -0.5, 1.1, NAN, INF, True]),
+        (Factor, {"factor": 0.9, "min_fraction": 0.1}, "min_fraction", [-0.1, 2.0, NAN, INF, None]),
+        (MultiStep, MULTI, "milestones", [[30, 15], [3, 3], [-1], [0], [1.5], [True], 15, "15", None]),
+        (MultiStep, {**MULTI, "warmup_updates": 5}, "milestones", [[3, 15], [5, 15]]),
+        (Step, {"period": 4, "factor": 0.9}, "period", [0, -4, 4.0, True, None]),
+        (Cosine, {"final_fraction": 0.1}, "final_fraction", [-0.1, 1.5, NAN, INF, "0.1", True]),
+        (Cosine, {"final_fraction": 0.1, "warmup_updates": 5}, "max_updates", [0, -20, 20.0, "20", True, 3, 5]),
+        (Polynomial, {"power": 2}, "power", [0, -1, NAN, INF, True, "2"]),
+    ],
+)
+def test_nonsense_is_refused_with_key_and_value(cls: Any, settings: Any, key: str, bad_values: list[Any]) -> None:
+    cls(**settings)  # fine without the bad value
+    for value in bad_values:
+        with pytest.raises(InputError) as error:
+            cls(**{**settings, key: value})
+        assert str(error.value).startswith(f"schedule.{key}={value!r}: ")
 
 
-@given(base_rate=RATES, fraction=FRACTIONS, max_updates=st.integers(1, 1000))
-def test_cosine_starts_and_ends_to_the_last_bit(base_rate: float, fraction: float, max_updates: int) -> None:
-    final_rate = base_rate * fraction
-
-    def rate(update: int) -> float:
-        return curves.cosine(update, base_rate=base_rate, final_rate=final_rate, max_updates=max_updates)
-
-    assert rate(0) == base_rate
-    assert rate(max_updates) == rate(max_updates + 7) == final_rate
-    if max_updates % 2 == 0:
-        assert rate(max_updates // 2) == pytest.approx((base_rate + final_rate) / 2)
-
-
-@given(update=UPDATES, period=st.integers(1, 500), factor=FACTORS)
-def test_step_is_multi_step_with_evenly_spaced_milestones(update: int, period: int, factor: float) -> None:
-    milestones = range(period, update + 1, period)
-    expected = curves.multi_step(update, base_rate=1.0, milestones=milestones, factor=factor)
-    assert curves.step(update, base_rate=1.0, period=period, factor=factor) == expected
-
-
-@given(update=UPDATES, base_rate=RATES, scale=st.floats(0.01, 100), factor=FACTORS, fraction=FRACTIONS)
-def test_scaling_the_rates_scales_the_curve(
-    update: int, base_rate: float, scale: float, factor: float, fraction: float
-) -> None:
-    def rates(unit: float) -> list[float]:
-        base, low = unit * base_rate, unit * base_rate * fraction
-        return [
-            curves.constant(update, base_rate=base),
-            curves.square_root(update, base_rate=base),
-            curves.factor(update, base_rate=base, factor=factor, min_rate=low),
-            curves.multi_step(update, base_rate=base, milestones=(3, 70, 800), factor=factor),
-            curves.step(update, base_rate=base, period=40, factor=factor),
-            curves.polynomial(update, base_rate=base, power=1.5, max_updates=900),
-            curves.cosine(update, base_rate=base, final_rate=low, max_updates=900),
-            curves.warmup(update, warmup_updates=900, start_rate=low, base_rate=base),
-        ]
-
-    assert rates(scale) == pytest.approx([scale * rate for rate in rates(1.0)], rel=1e-9, abs=1e-300)
-
-
-def test_a_long_run_ends_in_zero_rather_than_in_an_overflow() -> None:
-    assert curves.factor(10**9, base_rate=2.0, factor=0.9, min_rate=0.0) == 0.0
-    assert curves.step(10**9, base_rate=2.0, period=1, factor=0.9) == 0.0
-    assert math.isclose(curves.square_root(10**8 - 1, base_rate=1.0), 1e-4)
+@pytest.mark.parametrize("cls", [Constant, SquareRoot, Factor, MultiStep, Step, Cosine, Polynomial])
+def test_each_has_a_file_in_conf_that_begins_at_the_full_rate_without_a_warm_up(cls: type[Schedule]) -> None:
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+    schedule = built(compose([f"schedule={name}"]), "schedule")
+    assert type(schedule) is cls
+    assert (schedule.warmup_updates, schedule.curve(0, 40)) == (0, 1.0)

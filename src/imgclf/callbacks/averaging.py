@@ -6,8 +6,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from imgclf.callbacks.loggers import at_least
 from imgclf.errors import InputError
+from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
 
 
 class Averaging(WeightAveraging):
@@ -49,10 +49,8 @@ class ExponentialMovingAverage(Averaging):
         update_every_n_steps: optimizer steps from one update to the next.
     """
 
-    def __init__(self, decay: float, update_every_n_steps: int = 1) -> None:
-        if not 0 <= decay <= 1:
-            raise InputError(f"callbacks.ema.decay must lie between 0 and 1, got {decay}")
-        at_least(1, "ema", update_every_n_steps=update_every_n_steps)
+    def __init__(self, decay: Fraction, update_every_n_steps: AtLeast1 = 1) -> None:
+        require("callbacks.ema", ExponentialMovingAverage.__init__, locals())
         self.decay, self.update_every_n_steps = decay, update_every_n_steps
         super().__init__(multi_avg_fn=self.average)
 
@@ -75,9 +73,9 @@ class StochasticWeightAveraging(Averaging):
         start_epoch: first epoch, from 0, whose weights count. Until then the network itself is validated and kept.
     """
 
-    def __init__(self, start_epoch: int) -> None:
+    def __init__(self, start_epoch: AtLeast0) -> None:
+        require("callbacks.swa", StochasticWeightAveraging.__init__, locals())
         super().__init__()
-        at_least(0, "swa", start_epoch=start_epoch)
         self.start_epoch = start_epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from imgclf.callbacks.loggers import at_least
 from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
+from imgclf.ranges import AtLeast1, NumberFrom0, require
 from imgclf.run_folder import RunFolder
 
 
@@ -37,14 +37,11 @@ class BestAndLast(Checkpoint):
         self,
         monitor: str,
         mode: Literal["max", "min"],
-        every_n_epochs: int,
-        every_n_steps: int | None = None,
-        every_minutes: float | None = None,
+        every_n_epochs: AtLeast1,
+        every_n_steps: AtLeast1 | None = None,
+        every_minutes: NumberFrom0 | None = None,
     ) -> None:
-        if mode not in ("max", "min"):
-            raise InputError(f"callbacks.checkpoint.mode must be max or min, got {mode!r}")
-        at_least(1, "checkpoint", every_n_epochs=every_n_epochs, every_n_steps=every_n_steps)
-        at_least(0, "checkpoint", every_minutes=every_minutes)
+        require("callbacks.checkpoint", BestAndLast.__init__, locals())
         self.monitor, self.mode, self.every_n_epochs = monitor, mode, every_n_epochs
         self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
         self.best_score: float | None = None

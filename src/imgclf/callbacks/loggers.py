@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from imgclf.errors import InputError
-
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -51,11 +49,3 @@ def log_picture(trainer: Trainer, name: str, picture: NDArray[np.uint8], step: i
 def last_step(trainer: Trainer) -> int:
     """Number of the last optimizer step done, from 0: the place of an epoch's loss and accuracy on the x axis."""
     return max(0, trainer.global_step - 1)
-
-
-def at_least(least: float, key: str, **values: float | None) -> None:
-    """Refuse values below ``least`` of the arguments of ``callbacks.<key>``; None is left out."""
-    for name, value in values.items():
-        if value is not None and value < least:
-            told = f"callbacks.{key}.{name} must be at least {least}, got {value}"
-            raise InputError(f"{told}; callbacks.{key}=null switches it off")

@@ -13,8 +13,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
-from imgclf.callbacks.loggers import at_least, last_step, log_scalars, pages, shows, writers
+from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows, writers
 from imgclf.models.classifier import Classifier
+from imgclf.ranges import AtLeast2, require
 from imgclf.run_folder import RunFolder
 from imgclf.schedules.callback import Schedule
 
@@ -142,8 +143,8 @@ class PlannedRate(Callback):
         points: of the curve at most, equally far apart.
     """
 
-    def __init__(self, points: int) -> None:
-        at_least(2, "planned_rate", points=points)
+    def __init__(self, points: AtLeast2) -> None:
+        require("callbacks.planned_rate", PlannedRate.__init__, locals())
         self.points = points
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,11 +10,12 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch.optim import Optimizer
 
-from imgclf.callbacks.loggers import at_least, log_picture, pages, writers
+from imgclf.callbacks.loggers import log_picture, pages, writers
 from imgclf.errors import InputError
 from imgclf.figures.curves import activation_curve, draw_activations, pixels
 from imgclf.models.activations import ACTIVATIONS
 from imgclf.models.classifier import Classifier
+from imgclf.ranges import AtLeast1, AtLeast2, require
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class ActivationCurves(Callback):
         points: values of x.
     """
 
-    def __init__(self, low: float, high: float, points: int) -> None:
-        at_least(2, "activation_curves", points=points)
+    def __init__(self, low: float, high: float, points: AtLeast2) -> None:
+        require("callbacks.activation_curves", ActivationCurves.__init__, locals())
         if low >= high:
             raise InputError(f"callbacks.activation_curves.low={low} must lie below high={high}")
         self.inputs = np.linspace(low, high, points)
@@ -73,8 +74,8 @@ class Histograms(Callback):
         every_n_epochs: how often; the last epoch that the run is configured for always.
     """
 
-    def __init__(self, bins: int, every_n_epochs: int) -> None:
-        at_least(1, "histograms", bins=bins, every_n_epochs=every_n_epochs)
+    def __init__(self, bins: AtLeast1, every_n_epochs: AtLeast1) -> None:
+        require("callbacks.histograms", Histograms.__init__, locals())
         self.bins, self.every_n_epochs = bins, every_n_epochs
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:

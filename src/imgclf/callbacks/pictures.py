@@ -12,8 +12,9 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from imgclf.callbacks.drawing import INK, accuracy_picture, confusion_picture, contact_sheet
-from imgclf.callbacks.loggers import at_least, last_step, log_picture, pages, shows
+from imgclf.callbacks.loggers import last_step, log_picture, pages, shows
 from imgclf.figures.curves import VERMILLION
+from imgclf.ranges import AtLeast1, require
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ class Inputs(Callback):
         every_n_epochs: how often, from the first epoch on.
     """
 
-    def __init__(self, images: int, columns: int, every_n_epochs: int) -> None:
-        at_least(1, "inputs", images=images, columns=columns, every_n_epochs=every_n_epochs)
+    def __init__(self, images: AtLeast1, columns: AtLeast1, every_n_epochs: AtLeast1) -> None:
+        require("callbacks.inputs", Inputs.__init__, locals())
         self.images, self.columns, self.every_n_epochs = images, columns, every_n_epochs
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -114,8 +115,8 @@ class Confusion(ValidationPicture):
         every_n_epochs: how often it is drawn; the last validation always is.
     """
 
-    def __init__(self, every_n_epochs: int) -> None:
-        at_least(1, "confusion", every_n_epochs=every_n_epochs)
+    def __init__(self, every_n_epochs: AtLeast1) -> None:
+        require("callbacks.confusion", Confusion.__init__, locals())
         self.every_n_epochs, self.num_classes = every_n_epochs, 0
 
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
@@ -139,8 +140,8 @@ class Mistakes(ValidationPicture):
         every_n_epochs: how often they are drawn; the last validation's always are.
     """
 
-    def __init__(self, images: int, columns: int, every_n_epochs: int) -> None:
-        at_least(1, "mistakes", images=images, columns=columns, every_n_epochs=every_n_epochs)
+    def __init__(self, images: AtLeast1, columns: AtLeast1, every_n_epochs: AtLeast1) -> None:
+        require("callbacks.mistakes", Mistakes.__init__, locals())
         self.images, self.columns, self.every_n_epochs = images, columns, every_n_epochs
 
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import learning_rate, metrics_of_epoch
-from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
+from imgclf.ranges import NumberAbove0, require
 
 log = logging.getLogger(__name__)
 _COLUMNS = {"train/loss": "loss", "train/acc": "acc", "val/loss": "val loss", "val/acc": "val acc"}
@@ -31,10 +31,9 @@ class Progress(ProgressBar):
             for the device, so it is read then and not at each step.
     """
 
-    def __init__(self, refresh_seconds: float) -> None:
+    def __init__(self, refresh_seconds: NumberAbove0) -> None:
+        require("callbacks.progress", Progress.__init__, locals())
         super().__init__()
-        if refresh_seconds <= 0:
-            raise InputError(f"callbacks.progress.refresh_seconds must be above 0, got {refresh_seconds}")
         self.refresh_seconds, self._shows, self._is_live = refresh_seconds, True, False
         self._bar: tqdm[Any] | None = None
         self._next_refresh, self._first_epoch = 0.0, 0

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclf.data.batches import ImageArray
-from imgclf.data.download import download
-from imgclf.data.module import ImageData, as_tensors
+from imgclf.data.batches import ImageArray, as_tensors
+from imgclf.data.fashion_mnist import download
+from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -52,31 +52,24 @@ class Arrays(ImageData):
             raise InputError(f"data.file={self.file} cannot be read as .npz ({error}): give another file") from error
 
     def _part(self, part: str) -> ImageArray:
-        arrays = self._arrays()
-        found = []
+        arrays, found, names = self._arrays(), [], []
         for kind, short in (("images", "x"), ("labels", "y")):
             name = next((n for n in (f"{part}_{kind}", f"{short}_{part}") if n in arrays), None)
             if name is None:
                 raise InputError(f"data.file={self.file} lacks {part}_{kind}; it has {', '.join(arrays)}")
+            names.append(f"{self.file}: {name}")
             try:
-                found.append((f"{self.file}: {name}", arrays[name]))
+                found.append(arrays[name])
             except (OSError, ValueError) as error:  # pickled objects, damage
-                raise InputError(f"{self.file}: {name} cannot be read ({error}): save numbers") from error
-        (images_name, images), (labels_name, labels) = found
-        labels = labels.reshape(len(labels)) if labels.shape == (len(labels), 1) else labels
+                raise InputError(f"{names[-1]} cannot be read ({error}): save numbers") from error
+        images, labels = found
         if len(images) != len(labels):
-            raise InputError(
-                f"{images_name} has {len(images)} entries, {labels_name} {len(labels)}: give one label each"
-            )
-        return as_tensors(checked_images(images, images_name), checked_labels(labels, labels_name, self.num_classes))
+            raise InputError(f"{names[0]} has {len(images)} entries, {names[1]} {len(labels)}: give one label each")
+        return as_tensors(_checked_images(images, names[0]), _checked_labels(labels, names[1], self.num_classes))
 
 
-def checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """As uint8 (n, c, h, w).
-
-    Raises:
-        InputError: they are of another type or form; the message says what to do.
-    """
+def _checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """As uint8 (n, c, h, w); an InputError says what to do about another type or form."""
     if images.dtype != np.uint8:
         remedy = "(255 * images).round().astype('uint8')" if images.dtype.kind == "f" else "images.astype('uint8')"
         spans = f"{images.min()} to {images.max()}" if images.size and images.dtype.kind in "iufb" else "no numbers"
@@ -91,12 +84,9 @@ def checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images)
 
 
-def checked_labels(labels: NDArray[Any], name: str, num_classes: int) -> NDArray[np.int64]:
-    """As int64 (n,).
-
-    Raises:
-        InputError: they are no whole numbers from 0 to num_classes - 1.
-    """
+def _checked_labels(labels: NDArray[Any], name: str, num_classes: int) -> NDArray[np.int64]:
+    """As int64 (n,), from 0 to num_classes - 1."""
+    labels = labels.reshape(len(labels)) if labels.shape == (len(labels), 1) else labels
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(f"{name} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
     if labels.min() < 0 or labels.max() >= num_classes:

@@ -1,6 +1,9 @@
-"""Which images form which batch: an order that is a function of (seed, epoch), split over processes."""
+"""Images in memory, and which of them form which batch: an order by (seed, epoch), split over processes."""
 
+import hashlib
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgclf.errors import InputError
 
+WHOLE_BYTES = 64 * 2**20  # images that take more have a digest of some of them
+SAMPLED_IMAGES = 4096
 
+
+@dataclass(frozen=True, eq=False)
 class ImageArray(Dataset[tuple[Tensor, Tensor]]):
     """Images that lie in memory (or in a memory map), handed out a whole batch at a time.
 
@@ -19,31 +26,18 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
         images: uint8 (n, c, h, w).
         labels: int64 (n,).
         chosen: int64, the positions that belong to this set; None for all.
+        sums: float64 (n, 2, c), see :func:`sums_of`, where they are known.
+        files: digest of the files' names, sizes and times of change, where there are such.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, chosen: Tensor | None = None) -> None:
-        self.images = images
-        self.labels = labels
-        self.chosen = chosen
+    images: Tensor
+    labels: Tensor
+    chosen: Tensor | None = None
+    sums: Tensor | None = None
+    files: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels if self.chosen is None else self.chosen)
-
-    def part(self, positions: NDArray[np.int64]) -> "ImageArray":
-        """The images at some positions, int64 (m,); nothing is copied."""
-        assert self.chosen is None
-        return ImageArray(self.images, self.labels, torch.from_numpy(positions))
-
-    def on(self, device: torch.device) -> "ImageArray":
-        """The same set with the images it needs in the memory of a device."""
-        if self.chosen is None:
-            return ImageArray(self.images.to(device), self.labels.to(device))
-        return ImageArray(self.images[self.chosen].to(device), self.labels[self.chosen].to(device))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the set's own images."""
-        return len(self) * self.images[0].numel() * self.images.element_size()
 
     def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Positions int64 (b,) -> images uint8 (b, c, h, w), labels int64 (b,)."""
@@ -52,7 +46,60 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
             positions = self.chosen[positions]
         return self.images.index_select(0, positions), self.labels.index_select(0, positions)
 
+    def part(self, positions: NDArray[np.int64]) -> "ImageArray":
+        """The images at some positions, int64 (m,); nothing is copied."""
+        assert self.chosen is None
+        return replace(self, chosen=torch.from_numpy(positions))
 
+    def on(self, device: torch.device) -> "ImageArray":
+        """The same set with the images it needs in the memory of a device."""
+        own = slice(None) if self.chosen is None else self.chosen
+        return ImageArray(self.images[own].to(device), self.labels[own].to(device))
+
+    def mean_and_std(self) -> tuple[list[float], list[float]]:
+        """By channel, of the pixels in [0, 1], to four digits; pixels are read only where their sums are not known."""
+        sums = torch.cat([sums_of(part) for part in torch.split(self.images, 64)]) if self.sums is None else self.sums
+        own = sums if self.chosen is None else sums[self.chosen]
+        mean, square = own.sum(0) / (len(self) * self.images[0, 0].numel())
+        std = (square - mean**2).clamp(min=1e-6).sqrt()
+        return [round(m, 4) for m in mean.tolist()], [round(s, 4) for s in std.tolist()]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Whether two runs saw the same images, for run.json.
+
+        Returns:
+            ``images`` [n, c, h, w], ``type``, ``files``, and a ``digest`` (BLAKE2b, 16 hexadecimal digits) of all
+            labels and the pixels ``of`` so many images: of all where they take at most 64 MiB, a tenth of a second's
+            work; else of 4,096 evenly spaced ones, so that memory-mapped files need not be read as a whole.
+        """
+        pixels = self.images
+        if pixels.numel() > WHOLE_BYTES and len(pixels) > SAMPLED_IMAGES:
+            # In whole numbers: the same positions on every machine, the first and the last among them.
+            pixels = pixels[torch.arange(SAMPLED_IMAGES) * (len(pixels) - 1) // (SAMPLED_IMAGES - 1)]
+        digest = hashlib.blake2b(digest_size=8)
+        for part in (pixels, self.labels):
+            digest.update(f"{part.dtype} {list(part.shape)}".encode())
+            digest.update(part.contiguous().numpy().data)
+        about: dict[str, Any] = {"images": list(self.images.shape), "type": str(pixels.dtype).removeprefix("torch.")}
+        about |= {"digest": digest.hexdigest(), "of": len(pixels)}
+        return about | ({"files": self.files} if self.files else {})
+
+
+def sums_of(images: Tensor) -> Tensor:
+    """Of each of the images uint8 (n, c, h, w) the sums of its values in [0, 1] and of their squares, (n, 2, c)."""
+    values = images.double() / 255
+    return torch.stack([values.sum((2, 3)), (values**2).sum((2, 3))], dim=1)
+
+
+def as_tensors(images: NDArray[np.uint8], labels: NDArray[np.int64], **about: Any) -> ImageArray:
+    """Wrap numpy arrays, uint8 (n, c, h, w) and int64 (n,), without copying them."""
+    with warnings.catch_warnings():
+        # torch has no read-only tensors and warns that a memory map must not be written to; nothing here writes.
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return ImageArray(torch.from_numpy(images), torch.from_numpy(labels), **about)
+
+
+@dataclass(eq=False)
 class TrainBatches(Sampler[Tensor]):
     """Batches of positions for one epoch of training.
 
@@ -68,54 +115,36 @@ class TrainBatches(Sampler[Tensor]):
         rank: this process, from 0.
         world_size: number of processes. Of a smaller last batch, the up to ``world_size - 1`` images that cannot
             be shared equally are left out of this epoch.
-
-    Raises:
-        InputError: the batch cannot be shared equally, or there are not enough images for one batch.
     """
 
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        *,
-        seed: int,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if batch_size % world_size:
+    count: int
+    batch_size: int
+    seed: int
+    shuffle: bool = True
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = field(default=0, init=False)
+    resume_at: tuple[int, int] = field(default=(-1, 0), init=False)  # an epoch, and the batch with which it begins
+
+    def __post_init__(self) -> None:
+        size, count, shares = self.batch_size, self.count, self.world_size
+        if size % shares:
             raise InputError(
-                f"data.batch_size={batch_size} is the batch over all processes and cannot be shared equally by "
-                f"{world_size}: choose a multiple of {world_size}"
+                f"data.batch_size={size} is the batch over all processes and cannot be shared equally by {shares}: "
+                f"choose a multiple of {shares}"
             )
-        if count < (batch_size if drop_last else world_size):
-            raise InputError(
-                f"{count} training images do not fill one batch of data.batch_size={batch_size} over {world_size} "
-                f"process(es): choose a batch size of at most {count}"
-            )
-        self.count = count
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self._resume_at = (-1, 0)
+        if size > count:
+            raise InputError(f"data.batch_size={size}, but there are {count} training images: choose at most {count}")
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of each epoch."""
         self.epoch = epoch
 
-    def resume_at(self, epoch: int, batch: int) -> None:
-        """Begin epoch ``epoch``, when it comes, with its batch number ``batch``."""
-        self._resume_at = (epoch, batch)
-
     @property
     def first_batch(self) -> int:
         """Number of the batch with which the epoch begins: 0 unless it is resumed in its middle."""
-        epoch, batch = self._resume_at
+        epoch, batch = self.resume_at
         return batch if epoch == self.epoch else 0
 
     def __len__(self) -> int:
@@ -129,8 +158,7 @@ class TrainBatches(Sampler[Tensor]):
             order = torch.randperm(self.count, generator=generator)
         else:
             order = torch.arange(self.count)
-        for number in range(self.first_batch, len(self)):
-            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+        for batch in torch.split(order, self.batch_size)[self.first_batch : len(self)]:
             share = len(batch) // self.world_size
             yield batch[self.rank * share : (self.rank + 1) * share]
 
@@ -150,27 +178,38 @@ class EvalBatches(Sampler[Tensor]):
     def __init__(self, count: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
         if count < world_size:
             raise InputError(f"{count} images cannot be shared by {world_size} processes: use fewer devices")
-        self.begin = count * rank // world_size
-        self.end = count * (rank + 1) // world_size
-        self.share = max(1, batch_size // world_size)
+        own = torch.arange(count * rank // world_size, count * (rank + 1) // world_size)
+        self.batches = torch.split(own, max(1, batch_size // world_size))
 
     def __len__(self) -> int:
-        return -(-(self.end - self.begin) // self.share)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Tensor]:
-        for start in range(self.begin, self.end, self.share):
-            yield torch.arange(start, min(start + self.share, self.end))
+        return iter(self.batches)
 
 
-class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
-    """An ordinary DataLoader whose sampler gives whole batches; ``pin`` for those that go to a GPU."""
+Batches = TrainBatches | EvalBatches
 
-    def __init__(
-        self, images: ImageArray, batches: TrainBatches | EvalBatches, num_workers: int = 0, *, pin: bool = False
-    ) -> None:
-        super().__init__(
+
+class BatchLoader:
+    """Whole batches of images uint8 (b, c, h, w) and labels int64 (b,), from torch's DataLoader.
+
+    It holds one and is none, so that Lightning does not build it anew around a sampler of its own. Lightning stores
+    ``state_dict`` in each checkpoint and hands it back on resuming, so an epoch of training goes on in its middle.
+
+    Args:
+        images: the set.
+        sampler: positions of each batch.
+        num_workers: processes that gather batches ahead.
+        pin: for batches that go to a GPU.
+    """
+
+    def __init__(self, images: ImageArray, sampler: Batches, num_workers: int = 0, *, pin: bool = False) -> None:
+        self.sampler, self.batch_sampler = sampler, None  # Lightning asks for both
+        self.handed_out = 0
+        self.loader = DataLoader(
             images,
-            sampler=batches,
+            sampler=sampler,
             batch_size=None,  # the sampler's items are whole batches already
             collate_fn=_as_it_is,
             num_workers=num_workers,
@@ -178,57 +217,30 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
             pin_memory=pin and images.images.device.type == "cpu",
         )
 
-
-class PlainBatches:
-    """The batches of a loader and nothing else of it.
-
-    For prediction Lightning rebuilds any DataLoader around a batch sampler of its own; what is none it leaves alone.
-    """
-
-    def __init__(self, loader: BatchLoader) -> None:
-        self.loader = loader
+    def __len__(self) -> int:
+        return len(self.loader)
 
     @property
     def image_count(self) -> int:
         """Images in all batches of this process."""
-        batches = self.loader.sampler
-        assert isinstance(batches, EvalBatches)
-        return batches.end - batches.begin
-
-    def __len__(self) -> int:
-        return len(self.loader)
+        return sum(map(len, self.sampler))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self.loader)
-
-
-class TrainLoader(BatchLoader):
-    """A loader that can start in the middle of an epoch.
-
-    Lightning stores ``state_dict`` in each checkpoint and hands it back on resuming.
-    """
-
-    sampler: TrainBatches
-
-    def __init__(self, images: ImageArray, batches: TrainBatches, num_workers: int = 0, *, pin: bool = False) -> None:
-        super().__init__(images, batches, num_workers, pin=pin)
-        self.handed_out = 0
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # A generator, so that nothing is drawn before the first batch is asked for: Lightning makes the iterator
         # before it sets the epoch.
-        self.handed_out = self.sampler.first_batch
-        for batch in super().__iter__():
+        self.handed_out = getattr(self.sampler, "first_batch", 0)
+        for batch in self.loader:
             self.handed_out += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
         """The epoch in progress and how many of its batches have been handed out."""
-        return {"epoch": self.sampler.epoch, "batches": self.handed_out}
+        return {"epoch": getattr(self.sampler, "epoch", 0), "batches": self.handed_out}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Start that epoch after that many batches; other epochs start at their beginning."""
-        self.sampler.resume_at(state["epoch"], state["batches"])
+        if isinstance(self.sampler, TrainBatches):
+            self.sampler.resume_at = (state["epoch"], state["batches"])
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,14 +1,13 @@
-"""The augmentation of Zhang et al., Dive into Deep Learning, section 14.13, exactly, for whole batches.
-
-Legend: n images, c channels, h x w pixels.
-"""
+"""The augmentation of Zhang et al., Dive into Deep Learning, section 14.13, exactly, for whole batches."""
 
 from functools import lru_cache
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from imgclf.data.transforms import require, uniform
+from imgclf.data.transforms import Share, area_range, uniform
 
 # The CPU crops piece by piece: with buffers of more than about 1 MB the allocator hands memory back to the system after
 # every batch, and fetching it again took longer than the work itself (128 images of 32x32: 4 to 9 ms, not 1.7).
@@ -19,11 +18,10 @@ class ChapterAugmentation:
     """Enlarge, cut out a random square of part of that area, bring it back to h x w, flip at random.
 
     The square's area is uniform in [min_area, max_area] of the enlarged image, its side rounded to whole pixels, its
-    place uniform among those where it fits (Zhang et al., Dive into Deep Learning, section 14.13). Gives float32 in 0
-    to 255 for uint8, and floats in their own type.
+    place uniform among those where it fits. Images (n, c, h, w) of uint8 become float32 in 0 to 255.
 
-    All three steps are linear in the rows and in the columns, so one h x h and one w x w matrix for each image do
-    exactly what enlarging, cropping and antialiased resizing do one after the other, in two batched products.
+    All steps are linear in the rows and in the columns, so one h x h and one w x w matrix for each image do exactly
+    what enlarging, cropping and antialiased resizing do one after the other, in two batched products.
 
     Args:
         enlarge: factor, so that 32 pixels become 40.
@@ -33,12 +31,14 @@ class ChapterAugmentation:
     """
 
     def __init__(
-        self, enlarge: float = 1.25, min_area: float = 0.64, max_area: float = 1.0, flip_probability: float = 0.5
+        self,
+        enlarge: Annotated[float, Field(ge=1)] = 1.25,
+        min_area: Annotated[float, Field(gt=0)] = 0.64,
+        max_area: Share = 1.0,
+        flip_probability: Share = 0.5,
     ) -> None:
-        self.enlarge = require("enlarge", enlarge, 1)
-        self.min_area = require("min_area", min_area, 1e-6, max_area)
-        self.max_area = require("max_area", max_area, min_area, 1)
-        self.flip_probability = require("flip_probability", flip_probability, 0, 1)
+        self.enlarge, self.flip_probability = enlarge, flip_probability
+        self.min_area, self.max_area = area_range(min_area, max_area)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         n, c, h, w = images.shape
@@ -77,9 +77,8 @@ def _crops(length: int, large: int, smallest: int, start: Tensor, side: Tensor, 
 def _matrices(length: int, large: int, smallest: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What every crop of a line of ``length`` pixels is made of, kept on the device.
 
-    Returns ``shrink`` (2 * sides, length, large), which brings the first smallest, smallest + 1, ... large pixels back
-    to ``length``, then the same mirrored; and ``enlarge`` (starts, large, length), which enlarges the line and leaves
-    out the first 0, 1, ... large - smallest pixels.
+    ``shrink`` (2 * sides, length, large) brings the first smallest, smallest + 1, ... large pixels back to ``length``,
+    then the same mirrored; ``enlarge`` (starts, large, length) leaves out the first 0, 1, ... large - smallest pixels.
     """
     with torch.inference_mode(False):  # kept tensors made under inference mode could not be used in training
         shrink = _resizing(torch.arange(smallest, large + 1), large, length)

@@ -1,18 +1,46 @@
-"""From a picture, whoever made it, to what a data set stores of it: uint8 pixels of one size."""
+"""Picture files, whoever made them -> one uint8 array on disk, decoded once, which all processes of a machine share.
 
+An entry of the cache is a folder with ``images.npy``, uint8 (n, c, s, s); ``sums.npy``, float64 (n, 2, c), of each
+image the sums of its values in [0, 1] and of their squares; ``kept.npy``, int64 (n,), which of the files these are.
+It is made aside, under a lock, and renamed when whole.
+"""
+
+import hashlib
 import io
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 
+from imgclf.data.batches import ImageArray, as_tensors, sums_of
+from imgclf.distributed import cores
+from imgclf.errors import InputError
+
+log = logging.getLogger(__name__)
+Fit = Literal["centre", "letterbox"]
+OnDamaged = Literal["stop", "skip"]
+
+DAMAGE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for it
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 # More than one byte a channel; Pillow would cut their values off at 255.
 _DEEP_GREY = {"I": 65535, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "F": 1}
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-DAMAGE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for it
+_ASIDE = ".building-"
+_CHUNK = 64  # files a task: enough to hide its overhead, few enough for an even end
+_FILES, _BYTES = 500, 10_000_000  # decoded in the time that a process takes to start
+_SHOWN = 10  # damaged files that are named
 
 
 def why(error: BaseException) -> str:
@@ -33,34 +61,29 @@ class Decode:
 
     channels: int
     size: int
-    fit: Literal["centre", "letterbox"] = "centre"
+    fit: Fit = "centre"
 
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
-        return self.pixels(read(source, self.size) if isinstance(source, Path) else upright(source))
-
-    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """The same for an upright picture."""
+        picture = self._opened(source) if isinstance(source, Path) else source
         fitted = (ImageOps.pad if self.fit == "letterbox" else ImageOps.fit)(
-            picture, (self.size, self.size), Image.Resampling.BILINEAR
+            _upright(picture), (self.size, self.size), Image.Resampling.BILINEAR
         )
         # A copy: Pillow's own pixels may not be written to, which torch warns of.
         pixels = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
-
-def read(file: Path, size: int) -> Image.Image:
-    """A file's picture, upright; of a large JPEG a smaller version that is cheap to decode, no side below ``size``."""
-    data = file.read_bytes()
-    picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-    if picture.format == "PNG":
-        picture.verify()  # checksums, which loading passes over
+    def _opened(self, file: Path) -> Image.Image:
+        data = file.read_bytes()
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-    picture.draft("RGB", (size, size))
-    return upright(picture)
+        if picture.format == "PNG":
+            picture.verify()  # checksums, which loading passes over
+            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        picture.draft("RGB", (self.size, self.size))  # of a large JPEG a smaller version that is cheap to decode
+        return picture
 
 
-def upright(picture: Image.Image) -> Image.Image:
+def _upright(picture: Image.Image) -> Image.Image:
     """Turned as its camera noted it, 8 bits a channel, and on white where it is transparent."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in _DEEP_GREY:
@@ -70,3 +93,123 @@ def upright(picture: Image.Image) -> Image.Image:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+
+
+def decoded(
+    files: Sequence[Path],
+    labels: Sequence[int],
+    folder: Path,
+    decode: Decode,
+    *,
+    cache_dir: str | Path | None = None,
+    workers: int | None = None,
+    on_damaged: OnDamaged = "stop",
+) -> tuple[ImageArray, NDArray[np.int64]]:
+    """All files, in their order, from the cache where it has them as they are now, else decoded into it; and which.
+
+    Args:
+        files: lie in ``folder``.
+        labels: of each.
+        decode: how.
+        cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written, for the
+            user's own cache.
+        workers: processes that decode; None for one a core.
+        on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them.
+    """
+    digest, total = hashlib.blake2b(f"1 {decode} {on_damaged}".encode(), digest_size=16), 0
+    for file in files:
+        about = file.stat()
+        total += about.st_size
+        name = str(file)[len(str(folder)) :]
+        digest.update(f"\0{name}\0{about.st_size}\0{about.st_mtime_ns}".encode(errors="surrogateescape"))
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(cache_dir or (folder / ".decoded" if os.access(folder, os.W_OK) else users / "imgclf"))
+    place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
+    prefix = f"{folder.name}-{place}-{decode.size}px-"
+    entry = cache / f"{prefix}{digest.hexdigest()}"
+    if not entry.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / ".lock"):
+            if not entry.is_dir():  # another process may have made it meanwhile
+                for abandoned in cache.glob(f"{_ASIDE}*"):
+                    shutil.rmtree(abandoned, ignore_errors=True)
+                log.info(f"decoding {len(files):,} pictures of {folder} to {decode.size} x {decode.size}: {cache}")
+                worth = 1 + max(len(files) // _FILES, total // _BYTES)
+                _make(entry, files, folder, decode, min(workers or cores(), worth), on_damaged)
+                for old in {*cache.glob(f"{prefix}*")} - {entry}:
+                    shutil.rmtree(old, ignore_errors=True)
+    sums, kept = (np.load(entry / f"{name}.npy", allow_pickle=False) for name in ("sums", "kept"))
+    images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
+    about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
+    return as_tensors(images, np.array(labels, dtype=np.int64)[kept], **about_them), kept
+
+
+def _make(
+    entry: Path, files: Sequence[Path], folder: Path, decode: Decode, processes: int, on_damaged: OnDamaged
+) -> None:
+    """Decode in chunks, a few at a time, so that memory does not grow with the number of files.
+
+    By processes: for small files most of the work is Python's own, and two threads are slower than one.
+    """
+    shape = (len(files), decode.channels, decode.size, decode.size)
+    if (size := int(np.prod(shape))) > (free := shutil.disk_usage(entry.parent).free):
+        raise InputError(
+            f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, but its disk has "
+            f"{free / 2**20:,.0f} MiB free: make room, or give data.cache_dir or a smaller data.stored_size"
+        )
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
+    damaged, kept, sums = dict[int, str](), list[int](), list[NDArray[np.float64]]()
+    chunks: DataLoader[Any] = DataLoader(
+        range(len(files)),  # type: ignore[arg-type]
+        batch_size=_CHUNK,
+        collate_fn=partial(_decode_all, files=files, decode=decode),
+        num_workers=processes if processes > 1 else 0,
+        generator=torch.Generator(),  # else it would draw from those of the run
+    )
+    try:
+        with (aside / "images.npy").open("wb") as sink, tqdm(total=len(files), unit="image", disable=None) as bar:
+            np.lib.format.write_array_header_1_0(sink, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for places, pixels, chunk_sums, wrong in chunks:
+                kept += [place for place in places if place not in wrong]
+                damaged |= wrong
+                sums.append(chunk_sums)
+                sink.write(pixels.data)
+                bar.update(len(places))
+            sink.seek(0)  # the header again, as long as before: numpy leaves room for any number of images
+            shape = (len(kept), *shape[1:])
+            np.lib.format.write_array_header_1_0(sink, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        _tell([f"{files[place]}: {reason}" for place, reason in damaged.items()], len(files), folder, on_damaged)
+        np.save(aside / "sums.npy", np.concatenate(sums))
+        np.save(aside / "kept.npy", np.array(kept, dtype=np.int64))
+        aside.chmod(0o755)  # mkdtemp makes it private; others may read a cache on a shared disk
+        aside.replace(entry)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError("a decoding process was killed, for want of memory? Give data.decode_workers=1") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _decode_all(places: Sequence[int], files: Sequence[Path], decode: Decode) -> tuple[Any, ...]:
+    """Some places, and of the files there: pixels uint8 (m, c, s, s) and sums float64 (m, 2, c) of those that are
+    whole; what is wrong with the others."""
+    pixels, wrong = [np.empty((0, decode.channels, decode.size, decode.size), dtype=np.uint8)], dict[int, str]()
+    for place in places:
+        try:
+            pixels.append(decode(files[place])[None])
+        except DAMAGE as error:
+            wrong[place] = why(error)
+    sums = [sums_of(torch.from_numpy(image)).numpy() for image in pixels]  # one by one: they take 8 bytes a pixel
+    return places, np.concatenate(pixels), np.concatenate(sums), wrong
+
+
+def _tell(damaged: list[str], count: int, folder: Path, on_damaged: OnDamaged) -> None:
+    if not damaged:
+        return
+    more = f"\n  and {len(damaged) - _SHOWN:,} more" if len(damaged) > _SHOWN else ""
+    told = "".join(f"\n  {line}" for line in damaged[:_SHOWN])
+    text = f"{folder}: {len(damaged):,} of {count:,} pictures cannot be read:{told}{more}"
+    if on_damaged == "stop" or len(damaged) == count:
+        raise InputError(f"{text}\nreplace them, or leave them out with data.on_damaged=skip")
+    log.warning(f"{text}\nthey are left out")

@@ -4,16 +4,14 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclf.data.batches import ImageArray
-from imgclf.data.download import download
-from imgclf.data.module import ImageData, as_tensors
+from imgclf.data.batches import ImageArray, as_tensors
+from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 
 CLASS_NAMES = (
@@ -54,66 +52,70 @@ class FashionMNIST(FashionMNISTMini):
         dir: folder of the four IDX files, plain or gzipped; downloads go here.
         system_dir: folder to look in next, such as the one that a system package fills; None for none.
         download: fetch the files where neither folder has them.
-        mirrors: addresses to which the files' names are appended; None for torchvision's.
         options: those of :class:`ImageData`.
     """
 
-    def __init__(
-        self, dir: str, system_dir: str | None, download: bool, mirrors: Sequence[str] | None = None, **options: Any
-    ) -> None:
+    def __init__(self, dir: str, system_dir: str | None, download: bool, **options: Any) -> None:
         super().__init__(**options)
-        self.dir = Path(dir)
-        self.system_dir = None if system_dir is None else Path(system_dir)
+        self.dirs = [Path(folder) for folder in (dir, system_dir) if folder is not None]
         self.download = download
-        self.mirrors = mirrors
+
+    def folder(self) -> Path:
+        return next((folder for folder in self.dirs if not _missing(folder)), self.dirs[0])
 
     def prepare_data(self) -> None:
         """Download what is missing, unless one of the folders has all."""
-        if any(not _missing(folder) for folder in (self.dir, self.system_dir) if folder is not None):
-            return
-        if not self.download:
+        missing, dir = _missing(self.folder()), self.dirs[0]
+        if missing and not self.download:
             raise InputError(
-                f"data.dir={self.dir} lacks {', '.join(_missing(self.dir))} (plain or with .gz), and so does "
-                f"data.system_dir={self.system_dir}: set data.download=true, or put the four IDX files into data.dir"
+                f"data.dir={dir} lacks {', '.join(missing)} (plain or with .gz), and so does data.system_dir: set "
+                "data.download=true, or put the four IDX files into data.dir"
             )
-        for name in _missing(self.dir):
-            self._fetch(f"{name}.gz")
-
-    def folder(self) -> Path:
-        for folder in (self.dir, self.system_dir):
-            if folder is not None and not _missing(folder):
-                return folder
-        raise InputError(f"no Fashion-MNIST files in data.dir={self.dir}: run again to download them")
-
-    def _fetch(self, name: str) -> None:
-        from torchvision.datasets import FashionMNIST as Source  # a second to import
-
-        answers = []
-        for mirror in self.mirrors or Source.mirrors:
+        for name in missing:
             try:
-                download(f"{mirror.rstrip('/')}/{name}", self.dir / name, dict(Source.resources)[name])
-                return
-            except (OSError, RuntimeError) as error:  # no answer; another file than the published one
-                answers.append(f"\n  {mirror}: {error}")
-        raise InputError(
-            f"{name} could not be downloaded:{''.join(answers)}\nput the four files into data.dir={self.dir}, install "
-            "Debian's package dataset-fashion-mnist, or take data=fashion_mnist_mini, which needs no network"
-        )
+                _fetch(f"{name}.gz", dir)
+            except OSError as error:
+                raise InputError(
+                    f"{name} could not be downloaded:{error}\nput the four files into data.dir={dir}, install Debian's "
+                    "package dataset-fashion-mnist, or take data=fashion_mnist_mini, which needs no network"
+                ) from error
+
+
+def _fetch(name: str, dir: Path) -> None:
+    """From the first of torchvision's mirrors that gives the published file."""
+    from torchvision.datasets import FashionMNIST as Source  # a second to import
+
+    answers = []
+    for mirror in Source.mirrors:
+        try:
+            return download(f"{mirror}{name}", dir / name, dict(Source.resources)[name])
+        except (OSError, RuntimeError) as error:  # no answer; another file than the published one
+            answers.append(f"\n  {mirror}: {error}")
+    raise OSError("".join(answers))
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in FILES if not _file(folder, name).is_file()]
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / name if (folder / name).is_file() else folder / f"{name}.gz"
+
+
+def download(url: str, target: Path, md5: str | None = None) -> None:
+    """Fetch ``target``, written aside and renamed when it is whole; a RuntimeError if its checksum is another."""
+    from torchvision.datasets.utils import download_url  # a second to import
+
+    aside = target.with_name(f".{target.name}.part")
+    try:
+        download_url(url, str(target.parent), aside.name, md5)  # makes the folder, too
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_part(folder: Path, part: Literal["train", "t10k"]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read the two files of a part.
-
-    Args:
-        folder: has them, plain or gzipped.
-        part: ``train`` or ``t10k``, the test images.
-
-    Returns:
-        Images uint8 (n, 1, h, w) and labels int64 (n,).
-
-    Raises:
-        InputError: a file is missing or damaged, or the two do not fit.
-    """
+    """Images uint8 (n, 1, h, w) and labels int64 (n,) of a part, from its two files, plain or gzipped."""
     images, labels = (read_idx(_file(folder, name)) for name in FILES if name.startswith(part))
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise InputError(f"{folder}: {part} has images {images.shape} and labels {labels.shape}: restore the files")
@@ -121,11 +123,7 @@ def read_part(folder: Path, part: Literal["train", "t10k"]) -> tuple[NDArray[np.
 
 
 def read_idx(file: Path) -> NDArray[np.uint8]:
-    """An array of unsigned bytes in the IDX format, plain or gzipped (whose checksum is compared).
-
-    Raises:
-        InputError: the file is damaged or another.
-    """
+    """An array of unsigned bytes in the IDX format, plain or gzipped (whose checksum is compared)."""
     try:
         data = file.read_bytes()
         if data[:2] == b"\x1f\x8b":
@@ -138,11 +136,3 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error, struct.error, IndexError, ValueError) as error:
         raise InputError(f"{file} cannot be used ({error}): delete it and run again, or give another folder") from error
     return np.frombuffer(bytearray(pixels), dtype=np.uint8).reshape(shape)
-
-
-def _file(folder: Path, name: str) -> Path:
-    return folder / name if (folder / name).is_file() else folder / f"{name}.gz"
-
-
-def _missing(folder: Path) -> list[str]:
-    return [name for name in FILES if not _file(folder, name).is_file()]

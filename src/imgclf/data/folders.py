@@ -2,19 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from imgclf.errors import InputError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"}
 _LITTER = re.compile(r"\..*|thumbs\.db|desktop\.ini|__macosx|@eadir", re.IGNORECASE)
-_VALIDATION = ("valid", "val", "validation")
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is what macOS, Windows, a NAS or a tool has left: ``.DS_Store``,
-    ``._1.png``, ``Thumbs.db``, ``__MACOSX``."""
+    """Whether macOS, Windows, a NAS or a tool leaves files or folders of this name (``.DS_Store``, ``Thumbs.db``)."""
     return _LITTER.fullmatch(name) is not None
 
 
@@ -24,73 +22,53 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
     others: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not is_litter(name)]
-        for name in names:
-            if not is_litter(name):
-                file = Path(place, name)
-                (found if file.suffix.lower() in SUFFIXES else others).append(file)
+        for file in (Path(place, name) for name in names if not is_litter(name)):
+            (found if file.suffix.lower() in SUFFIXES else others).append(file)
     return sorted(found), sorted(others)
 
 
 def part_folder(folder: Path, part: str) -> Path | None:
     """The folder of ``train``, ``valid`` (also ``val``, ``validation``) or ``test``; None where there is none."""
-    names = _VALIDATION if part == "valid" else (part,)
+    names = ("valid", "val", "validation") if part == "valid" else (part,)
     return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
 def class_folders(folder: str | Path) -> list[str]:
-    """The classes of a folder of pictures: the names of the folders in its ``train/``, or else of its own, sorted.
-
-    Raises:
-        InputError: there is no such folder, or it has fewer than two classes.
-    """
+    """The classes of a folder of pictures: the names of the folders in its ``train/``, or else of its own, sorted."""
     source = part_folder(Path(folder), "train") or Path(folder)
-    if not source.is_dir():
-        raise InputError(f"there is no folder {source}: give one that holds train/CLASS/PICTURE or CLASS/PICTURE")
-    names = sorted(e.name for e in os.scandir(source) if e.is_dir() and not is_litter(e.name))
+    names = sorted(e.name for e in os.scandir(source) if e.is_dir()) if source.is_dir() else []
+    names = [name for name in names if not is_litter(name)]
     if len(names) < 2:
-        raise InputError(
-            f"{source} holds {len(names)} folder(s), of which each would be a class: at least two are needed, "
-            "train/CLASS/PICTURE or CLASS/PICTURE"
-        )
+        found = f"{source} holds {len(names)} folder(s)" if source.is_dir() else f"there is no folder {source}"
+        raise InputError(f"{found}: give one of train/CLASS/PICTURE or CLASS/PICTURE, with at least two classes")
     return names
 
 
-def list_pictures(given: str) -> list[Path]:
-    """The picture files that ``images=`` names: one file, a folder with all below it, or a pattern (``a/**/*.jpg``).
-
-    Raises:
-        InputError: there is nothing, or nothing of this kind.
-    """
-    kinds = ", ".join(sorted(SUFFIXES))
-    path = Path(given)
-    if path.is_file():
-        files: Iterable[Path] = [path]
-    elif path.is_dir():
-        files = pictures(path)[0]
-    else:
-        anchor = Path(path.anchor)
-        pattern = str(path.relative_to(anchor)) if path.anchor else given
-        files = sorted(f for f in anchor.glob(pattern) if f.is_file() and not is_litter(f.name)) if "*" in given else []
-        if not files:
-            raise InputError(f"images={given}: there is no such folder or file; give a folder or files of {kinds}")
-    found = [file for file in files if file.suffix.lower() in SUFFIXES]
-    if not found:
-        raise InputError(f"images={given} holds no picture: give a folder or files of {kinds}")
-    return found
-
-
 def labels_of(files: Sequence[Path], folder: Path, class_names: Sequence[str]) -> list[int]:
-    """The class of each file, by the first folder below ``folder`` that it lies in.
-
-    Raises:
-        InputError: a folder is none of the classes.
-    """
+    """The class of each file, by the first folder below ``folder`` that it lies in."""
     place = {name: index for index, name in enumerate(class_names)}
     names = [str(file)[len(str(folder)) + 1 :].partition(os.sep)[0] for file in files]
-    unknown = sorted({name for name in names if name not in place})
-    if unknown:
+    if unknown := sorted({*names} - {*place}):
         raise InputError(
             f"{folder} has the folder(s) {', '.join(unknown[:5])}, which are none of the classes "
             f"{', '.join(class_names)}: rename them, or move them away"
         )
     return [place[name] for name in names]
+
+
+def list_pictures(given: str) -> list[Path]:
+    """The picture files that ``images=`` names: one file, a folder with all below it, or a pattern (``a/**/*.jpg``)."""
+    path = Path(given)
+    if path.is_dir():
+        files = pictures(path)[0]
+    elif path.exists() or "*" not in given:
+        files = [path] if path.is_file() else []
+    else:
+        anchor = Path(path.anchor)
+        files = sorted(anchor.glob(str(path.relative_to(anchor))))
+    files = [f for f in files if f.suffix.lower() in SUFFIXES and f.is_file() and not is_litter(f.name)]
+    if not files:
+        raise InputError(
+            f"images={given}: there is no picture; give a folder or files of {', '.join(sorted(SUFFIXES))}"
+        )
+    return files

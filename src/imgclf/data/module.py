@@ -1,28 +1,22 @@
-"""What every data set of this package shares: split, loaders, and the way from bytes to the network.
+"""What every data set of this package shares: split, loaders, and the way from bytes to the network."""
 
-Legend of shapes: n images of a batch, c channels, h = w pixels.
-"""
-
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning import LightningDataModule, Trainer
+from pydantic import Field
+from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from imgclf.data import transforms
-from imgclf.data.agreement import require_batches, require_images, require_ranges
-from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, PlainBatches, TrainBatches, TrainLoader
+from imgclf.data.batches import Batches, BatchLoader, EvalBatches, ImageArray, TrainBatches
 from imgclf.data.decode import Decode
-from imgclf.data.fingerprint import fingerprint
-from imgclf.data.fingerprint import mean_and_std as measured
-from imgclf.data.pixels import resize as resized
-from imgclf.data.pixels import to_float
-from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
+
+AtLeast1 = Annotated[int, Field(ge=1)]
+Positions = NDArray[np.int64]
 
 
 class ImageData(LightningDataModule):
@@ -49,7 +43,7 @@ class ImageData(LightningDataModule):
         mix: ``mixup`` or ``cutmix`` mixes the images of each training batch, and their labels; or ``none``.
         resident: keep the images in a GPU's memory, where gathering a batch costs next to nothing; ``auto`` does so
             where they take no more than a quarter of what is free. Each process of a DDP run keeps all of them.
-            Without a GPU, and for images to predict, it means nothing.
+            Without a GPU, for images to predict, and with workers, which cannot reach them, it means nothing.
         fit_on: ``train`` leaves the validation images out of training; ``train_valid`` trains on them too, and
             nothing is validated.
     """
@@ -60,48 +54,40 @@ class ImageData(LightningDataModule):
     def __init__(
         self,
         *,
-        in_channels: int,
-        num_classes: int,
-        resize: int,
+        in_channels: AtLeast1,
+        num_classes: AtLeast1,
+        resize: AtLeast1,
         mean: Sequence[float] | None,
-        std: Sequence[float] | None,
-        batch_size: int,
-        eval_batch_size: int,
-        val_fraction: float,
+        std: Sequence[Annotated[float, Field(gt=0)]] | None,
+        batch_size: AtLeast1,
+        eval_batch_size: AtLeast1,
+        val_fraction: Annotated[float, Field(gt=0, lt=1)],
         seed: int,
         shuffle: bool = True,
         drop_last: bool = False,
-        num_workers: int = 0,
+        num_workers: Annotated[int, Field(ge=0, le=512)] = 0,
         augment: str | Sequence[str] = "none",
         augmentations: Mapping[str, Any] | None = None,
-        mix: Literal["none", "mixup", "cutmix"] = "none",
+        mix: transforms.Mix = "none",
         resident: bool | Literal["auto"] = "auto",
         fit_on: Literal["train", "train_valid"] = "train",
     ) -> None:
         super().__init__()
-        require_ranges(locals())
+        if len(mean or ()) != len(std or ()):
+            raise InputError(f"data.mean={mean} and data.std={std} must have one entry a channel")
         known = {"none": None} | dict(augmentations or {})
         names = [augment] if isinstance(augment, str) else list(augment)
-        for name in names:
-            if name not in known:
-                raise InputError(f"data.augment must be one or several of {', '.join(known)}, got {name!r}")
+        if unknown := [name for name in names if name not in known]:
+            raise InputError(f"data.augment must be one or several of {', '.join(known)}, got {unknown[0]!r}")
         self.augmentations = [found for name in names if (found := known[name]) is not None]
         self.mixer = transforms.mixer(mix, num_classes)
-        self.in_channels = in_channels
-        self.num_classes = num_classes
-        self.resize = resize
+        self.in_channels, self.num_classes, self.resize = in_channels, num_classes, resize
         self.mean, self.std = mean, std
         # How pictures from elsewhere become what is stored.
         self.decode = Decode(len(mean) if mean is not None else in_channels, resize)
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.val_fraction = val_fraction
-        self.seed = seed
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.num_workers = num_workers
-        self.resident = resident
-        self.fit_on = fit_on
+        self.batch_size, self.eval_batch_size, self.val_fraction = batch_size, eval_batch_size, val_fraction
+        self.seed, self.shuffle, self.drop_last = seed, shuffle, drop_last
+        self.num_workers, self.resident, self.fit_on = num_workers, resident, fit_on
         self.train_set: ImageArray
         self.val_set: ImageArray
         self.test_set: ImageArray
@@ -123,17 +109,9 @@ class ImageData(LightningDataModule):
         """The images to classify, in the order of the answer; their labels mean nothing."""
         raise InputError(f"{type(self).__name__} has no images to predict: test it with scripts/evaluate.py")
 
-    def split(self, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def split(self, labels: Positions) -> tuple[Positions, Positions]:
         """Positions of the training and of the validation images among all, for labels int64 (n,)."""
         return stratified_split(labels, self.val_fraction, self.seed)
-
-    def fingerprint(self, part: str, images: ImageArray) -> dict[str, Any]:
-        """What run.json says of the images of ``train``, ``test`` or ``unlabelled``, stored form."""
-        return fingerprint(images)
-
-    def mean_and_std(self, images: ImageArray) -> tuple[list[float], list[float]]:
-        """By channel, of the pixels in [0, 1] of these training images."""
-        return measured(images)
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once."""
@@ -141,13 +119,13 @@ class ImageData(LightningDataModule):
         if part in self._read:
             return
         images: ImageArray = getattr(self, f"read_{part}")()
-        require_images(self, images)
+        self._require(images)
         if self.fingerprints is not None:
-            self.fingerprints[part] = self.fingerprint(part, images)
+            self.fingerprints[part] = images.fingerprint()
         if part == "train":
             train, val = self.split(images.labels.numpy())
             if self.mean is None:
-                self.mean, self.std = self.mean_and_std(images.part(train))
+                self.mean, self.std = images.part(train).mean_and_std()
             if self.fit_on == "train_valid":
                 train = np.sort(np.concatenate([train, val]))
             everything = images if len(train) == len(images) else images.part(train)
@@ -156,95 +134,111 @@ class ImageData(LightningDataModule):
             setattr(self, f"{part}_set", self._near(images) if part == "test" else images)
         self._read.add(part)
 
+    def _require(self, images: ImageArray) -> None:
+        """Refuse images that do not fit what the configuration says of them."""
+        channels, largest = images.images.shape[1], int(images.labels.max())
+        names = getattr(self, "class_names", None)  # a data set of a user's own may have none
+        classes = largest + 1 if largest >= self.num_classes else len(names or ()) or self.num_classes
+        if self.mean is not None and len(self.mean) != channels:
+            found = f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s)"
+            raise InputError(f"{found}: give one each")
+        if self.in_channels != channels and (self.in_channels, channels) != (3, 1):
+            found = f"data.in_channels={self.in_channels}, but the images have {channels} channel(s)"
+            raise InputError(f"{found}: give as many, or 3 to have a grey one repeated")
+        if classes != self.num_classes:
+            found = f"there is a label {largest}" if largest >= self.num_classes else f"the data set names {classes}"
+            raise InputError(f"data.num_classes={self.num_classes}, but {found}: give data.num_classes={classes}")
+
     def _near(self, images: ImageArray) -> ImageArray:
         """The images where batches of them are gathered: in memory, or on the GPU that is going to use them."""
         device = self._device()
         if device.type != "cuda" or self.resident is False or self.num_workers > 0:
             return images
-        free, _ = torch.cuda.mem_get_info(device)
-        return images.on(device) if self.resident is True or images.nbytes <= free // 4 else images
+        few = len(images) * images.images[0].numel() <= torch.cuda.mem_get_info(device)[0] // 4
+        return images.on(device) if self.resident is True or few else images
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
-    def train_dataloader(self) -> TrainLoader:
-        rank, world_size = self._place()
-        if self.batch_size > len(self.train_set):
-            raise InputError(
-                f"data.batch_size={self.batch_size} is more than the {len(self.train_set)} training images that there "
-                f"are: choose at most {len(self.train_set)}"
-            )
-        batches = TrainBatches(
-            len(self.train_set),
-            self.batch_size,
-            seed=self.seed,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
-            rank=rank,
-            world_size=world_size,
-        )
-        loader = TrainLoader(self.train_set, batches, self.num_workers, pin=self._device().type == "cuda")
-        require_batches(self.trainer, "train", len(loader))
-        return loader
+    def train_dataloader(self) -> BatchLoader:
+        return self._loader(self.train_set, "train")
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         # Images that were trained on would flatter the network.
-        return self._eval_loader(self.val_set, "val") if self.fit_on == "train" else []
+        return self._loader(self.val_set, "val") if self.fit_on == "train" else []
 
     def test_dataloader(self) -> BatchLoader:
-        return self._eval_loader(self.test_set, "test")
+        return self._loader(self.test_set, "test")
 
-    def predict_dataloader(self) -> PlainBatches:
-        return PlainBatches(self._eval_loader(self.unlabelled_set, "predict"))
+    def predict_dataloader(self) -> BatchLoader:
+        return self._loader(self.unlabelled_set, "predict")
 
-    def _eval_loader(self, images: ImageArray, stage: str) -> BatchLoader:
-        rank, world_size = self._place()
-        batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
-        loader = BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
-        require_batches(self.trainer, stage, len(loader))
-        return loader
-
-    def _place(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+    def _loader(self, images: ImageArray, stage: str) -> BatchLoader:
+        """Whole batches; refused where the Trainer would take none of them, which Lightning tells by a traceback."""
+        trainer = self.trainer
+        rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        if stage == "train":
+            order = (self.seed, self.shuffle, self.drop_last)
+            batches: Batches = TrainBatches(len(images), self.batch_size, *order, rank=rank, world_size=world_size)
+        else:
+            batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
+        count = len(batches)
+        if trainer is not None:
+            limit, every = getattr(trainer, f"limit_{stage}_batches"), trainer.val_check_interval
+            taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
+            if taken == 0 < limit:
+                raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} is none: give a whole number")
+            if stage == "train" and type(every) is int and every > taken and trainer.check_val_every_n_epoch:
+                raise InputError(
+                    f"trainer.val_check_interval={every}, but an epoch has {taken} batches: give at most {taken}, or "
+                    "count on over epochs with trainer.check_val_every_n_epoch=null"
+                )
+        return BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor] | Tensor:
         """On the device: uint8 (n, c, h, w) -> normalised (n, in_channels, resize, resize), float as the weights."""
         if isinstance(batch, Tensor):  # a network's example input, as it is fed
             return batch
-        images, labels = batch
-        if self.trainer is not None and self.trainer.training and (self.augmentations or self.mixer is not None):
-            draws = self._draws(self.trainer)
+        (images, labels), trainer = batch, self.trainer
+        if trainer is not None and trainer.training and (self.augmentations or self.mixer is not None):
+            # By epoch, batch and process: a resumed run draws the same.
+            number = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            place = (self.seed, trainer.current_epoch, number, trainer.global_rank)
+            draws = self._generator.manual_seed(hash(place) & (2**63 - 1))
             images = self.to_input(transforms.apply(self.augmentations, images, draws))
             if self.mixer is not None:
                 transforms.seed(draws)
                 images, labels = self.mixer(images, labels)
         else:
             images = self.to_input(images)
-        if self.trainer is not None:
-            images = images.to(self.trainer.lightning_module.dtype)  # float32, unless all weights are of another
+        if trainer is not None:
+            images = images.to(trainer.lightning_module.dtype)  # float32, unless all weights are of another
         return images, labels
-
-    def _draws(self, trainer: Trainer) -> torch.Generator:
-        """Random numbers for one batch, a function of (seed, epoch, batch, process): a resumed run draws the same."""
-        batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        place = (self.seed, trainer.current_epoch, batch, trainer.global_rank)
-        return self._generator.manual_seed(hash(place) & (2**63 - 1))
 
     def to_input(self, images: Tensor) -> Tensor:
         """What the network is fed for stored images, without augmentation; shapes as above."""
         if self.mean is None or self.std is None:
             raise InputError("data.mean=null: it is measured in training only; give data.mean and data.std")
-        images = resized(to_float(images, self.mean, self.std), self.resize)
+        images = transforms.resize(transforms.to_float(images, self.mean, self.std), self.resize)
         if images.shape[1] != self.in_channels:
             images = images.expand(-1, self.in_channels, -1, -1)
         return images
 
 
-def as_tensors(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> ImageArray:
-    """Wrap numpy arrays, uint8 (n, c, h, w) and int64 (n,), without copying them."""
-    with warnings.catch_warnings():
-        # torch has no read-only tensors and warns that a memory map must not be written to; nothing here writes.
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        return ImageArray(torch.from_numpy(images), torch.from_numpy(labels))
+def stratified_split(
+    labels: Positions, fraction: float, seed: int, class_names: Sequence[str] | None = None
+) -> tuple[Positions, Positions]:
+    """Positions of the images that stay and of those held out, each in rising order, for labels int64 (n,).
+
+    Each class gives ``fraction`` of its images, at least one, and keeps one; which is a function of the seed.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            name = class_names[label] if class_names else f"{label}"
+            raise InputError(f"class {name} has 1 image; at least 2 are needed to hold one out: add some")
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        held_out[rng.permutation(members)[:count]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -10,14 +10,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import py7zr
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from imgclf.data.download import download
+from imgclf.data.fashion_mnist import download
 from imgclf.data.folders import is_litter
-from imgclf.data.kaggle import CLASSES, LABELS, SUBMISSION, check_prepared
-from imgclf.data.split import chapter_split
+from imgclf.data.kaggle import CLASSES, LABELS, SUBMISSION, chapter_split, check_prepared
 from imgclf.errors import InputError, say
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,6 @@ def prepare_kaggle(config: DictConfig) -> None:
     """What scripts/prepare_kaggle.py does; ``config`` is conf/prepare_kaggle.yaml, which tells what its keys mean.
 
     What is there already is kept and only checked, so a second call does nothing.
-
-    Raises:
-        InputError: something is missing, damaged or does not fit; the message says what to do.
     """
     folder = Path(config.dir)
     try:
@@ -61,14 +58,14 @@ def _archives(config: DictConfig, folder: Path) -> Iterator[Path]:
         yield Path(config.archive)
     elif config.demo:
         target = folder / config.demo_url.rpartition("/")[2]
-        if not target.exists():
-            try:
+        try:
+            if not target.exists():
                 download(config.demo_url, target)
-            except (OSError, RuntimeError) as error:
-                raise InputError(f"{config.demo_url} cannot be had ({error}): put it into {folder} by hand") from error
-        if hashlib.sha1(target.read_bytes()).hexdigest() != config.demo_sha1:
-            target.unlink()
-            raise InputError(f"{target} was damaged or another file, and is deleted: run again to download it anew")
+            if hashlib.sha1(target.read_bytes()).hexdigest() != config.demo_sha1:
+                target.unlink()
+                raise RuntimeError("damaged or another file, and deleted")
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{config.demo_url}: {error}; run again, or put it into {folder} by hand") from error
         yield target
     else:
         yield from (folder / name for name in ("cifar-10.zip", "train.7z", "test.7z") if (folder / name).exists())
@@ -77,53 +74,49 @@ def _archives(config: DictConfig, folder: Path) -> Iterator[Path]:
 def _unpack(archive: Path, stage: Path) -> None:
     """Unpack what is wanted, out of archives in the archive too, under names of our own."""
     log.info(f"unpacking {archive}")
-    try:
-        if archive.suffix == ".7z":
-            with py7zr.SevenZipFile(archive) as packed, tempfile.TemporaryDirectory(dir=stage.parent) as inner:
-                packed.extractall(inner)  # which refuses names that lead out, and compares checksums
-                for place, _, names in os.walk(inner):
-                    for name in names:
-                        file = Path(place, name)
-                        if (target := _target(str(file.relative_to(inner)), stage)) and not file.is_symlink():
-                            file.replace(target)
-        else:
-            with zipfile.ZipFile(archive) as packed:
-                for member in packed.infolist():
-                    if (target := _target(member.filename, stage)) is not None:
-                        with packed.open(member) as source, target.open("wb") as sink:
-                            shutil.copyfileobj(source, sink, 2**20)
-    except OSError:
-        raise
-    except Exception as error:  # the readers meet damage with a dozen unrelated exception types
-        why = str(error) or type(error).__name__
-        raise InputError(f"{archive} is damaged or no archive ({why}): download it again from its source") from error
-    for nested in (stage / "train.7z", stage / "test.7z"):
-        if nested.exists():
-            moved = nested.replace(stage / f"packed-{nested.name}")
-            _unpack(moved, stage)
-            moved.unlink()
+    with tempfile.TemporaryDirectory(dir=stage.parent) as inner:
+        try:
+            if archive.suffix == ".7z":
+                with py7zr.SevenZipFile(archive) as packed:
+                    packed.extractall(inner)  # which refuses names that lead out, and compares checksums
+            else:
+                with zipfile.ZipFile(archive) as members:
+                    members.extractall(inner, [name for name in members.namelist() if _target(name)])
+        except OSError:
+            raise
+        except Exception as error:  # the readers meet damage with a dozen unrelated exception types
+            why = str(error) or type(error).__name__
+            raise InputError(
+                f"{archive} is damaged or no archive ({why}): download it again from its source"
+            ) from error
+        for file in Path(inner).rglob("*"):
+            target = _target(file.relative_to(inner).as_posix())
+            if target is not None and file.is_file() and not file.is_symlink():
+                if target.endswith(".7z"):
+                    _unpack(file, stage)
+                else:
+                    (stage / target).parent.mkdir(exist_ok=True)
+                    file.replace(stage / target)
 
 
-def _target(name: str, stage: Path) -> Path | None:
+def _target(name: str) -> str | None:
     """Where a member goes; None for litter and what is not wanted."""
     name = name.replace("\\", "/")  # as some programs for Windows write them
     found = _WANTED.fullmatch(name)
     if found is None or any(is_litter(part) for part in name.split("/") if part != "."):
         return None
-    target = stage / found[1] / found[2] if found[1] else stage / found[3]
-    target.parent.mkdir(exist_ok=True)
-    return target
+    return f"{found[1]}/{found[2]}" if found[1] else found[3]
 
 
 def _place(stage: Path, folder: Path) -> None:
     """Give what is whole its name; the images only when they fit the lists."""
+    new = [name for name in _ORDER if (stage / name).exists() and not (folder / name).exists()]
     for name in _ORDER:  # what lies in the folder already counts, and is put beside the rest to be compared
         if (folder / name).exists() and not (stage / name).exists():
             (stage / name).symlink_to((folder / name).absolute())
     check_prepared(stage)
-    for name in _ORDER:
-        if (stage / name).exists() and not (stage / name).is_symlink() and not (folder / name).exists():
-            (stage / name).replace(folder / name)
+    for name in new:
+        (stage / name).replace(folder / name)
 
 
 def _tree(folder: Path, labels: dict[int, str], ids: list[int], valid_ratio: float, seed: int) -> Path:
@@ -131,21 +124,18 @@ def _tree(folder: Path, labels: dict[int, str], ids: list[int], valid_ratio: flo
 
     Of hard links, which take no room; copies where the disk knows none.
     """
-    import numpy as np
-
-    numbers = list(labels)
-    valid = set(chapter_split(np.array([CLASSES.index(n) for n in labels.values()]), valid_ratio, seed)[1].tolist())
+    held_out = chapter_split(np.array([CLASSES.index(n) for n in labels.values()]), valid_ratio, seed)[1]
+    valid = {list(labels)[place] for place in held_out}
     tree, aside = folder / "train_valid_test", folder / ".train_valid_test"
     shutil.rmtree(aside, ignore_errors=True)
-    links = [(f"test/unknown/{number}.png", f"test/{number}.png") for number in ids]
-    for place, number in enumerate(numbers):
-        for part in ("train_valid", "valid" if place in valid else "train"):
-            links.append((f"{part}/{labels[number]}/{number}.png", f"train/{number}.png"))
-    for parent in {(aside / target).parent for target, _ in links}:
-        parent.mkdir(parents=True)
-    for target, source in links:
+    links = [(f"test/{number}.png", "test/unknown") for number in ids]
+    for number, label in labels.items():
+        parts = "train_valid", "valid" if number in valid else "train"
+        links += [(f"train/{number}.png", f"{part}/{label}") for part in parts]
+    for source, target in links:
+        (aside / target).mkdir(parents=True, exist_ok=True)
         try:
-            os.link(folder / source, aside / target)
+            os.link(folder / source, aside / target / Path(source).name)
         except OSError:
             shutil.copy2(folder / source, aside / target)
     shutil.rmtree(tree, ignore_errors=True)

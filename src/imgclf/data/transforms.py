@@ -1,23 +1,26 @@
-"""Random changes to training images: whole batches, on whatever device they are, with a draw for each image.
+"""What happens to whole batches, on whatever device they are: random changes in training, normalising, resizing.
 
-Legend: n images, c channels, h x w pixels. Each is called as ``transform(images, generator)`` with images (n, c, h, w),
-uint8 or floats in 0 to 255, and gives images of that shape. Draws come from ``generator``, which may live on the CPU
-while the images are on a GPU. What takes no generator, as those of torchvision's v2, gets the images one by one.
+Each class is called as ``transform(images, generator)`` with images (n, c, h, w), uint8 or floats in 0 to 255, and
+gives images of that shape, each with draws of its own from ``generator``, which may live on the CPU while the images
+are on a GPU. What takes no generator, as the transforms of torchvision's v2, gets the images one by one.
 """
 
 import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
+from pydantic import Field
 from torch import Tensor
 
 from imgclf.errors import InputError
 
 Transform = Callable[..., Tensor]
+Mix = Literal["none", "mixup", "cutmix"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def apply(transforms: Sequence[Transform], images: Tensor, generator: torch.Generator) -> Tensor:
@@ -47,10 +50,11 @@ def uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator |
     return torch.rand(shape, generator=generator, device=source).to(images.device, non_blocking=True)
 
 
-def require(name: str, value: float, low: float, high: float = math.inf) -> float:
-    if not low <= value <= high:
-        raise InputError(f"{name} must lie in [{low}, {high}], got {value}")
-    return value
+def area_range(min_area: float, max_area: float) -> tuple[float, float]:
+    """Both, unless they are the wrong way round."""
+    if min_area > max_area:
+        raise InputError(f"min_area={min_area} is more than max_area={max_area}: give at most that")
+    return min_area, max_area
 
 
 def _as(images: Tensor, like: Tensor) -> Tensor:
@@ -68,12 +72,13 @@ class PadCropFlip:
             repeated) or ``constant`` (zeros, black).
     """
 
-    def __init__(self, pad_pixels: int = 4, flip_probability: float = 0.5, mode: str = "reflect") -> None:
-        if mode not in ("reflect", "replicate", "constant"):
-            raise InputError(f"mode must be reflect, replicate or constant, got {mode!r}")
-        self.pad_pixels = int(require("pad_pixels", pad_pixels, 0))
-        self.mode = mode
-        self.flip_probability = require("flip_probability", flip_probability, 0, 1)
+    def __init__(
+        self,
+        pad_pixels: Annotated[int, Field(ge=0)] = 4,
+        flip_probability: Share = 0.5,
+        mode: Literal["reflect", "replicate", "constant"] = "reflect",
+    ) -> None:
+        self.pad_pixels, self.flip_probability, self.mode = pad_pixels, flip_probability, mode
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         n, c, h, w = images.shape
@@ -111,12 +116,14 @@ class RandomResizedCrop:
     """
 
     def __init__(
-        self, min_area: float = 0.35, max_area: float = 1.0, max_ratio: float = 4 / 3, flip_probability: float = 0.5
+        self,
+        min_area: Annotated[float, Field(gt=0)] = 0.35,
+        max_area: Share = 1.0,
+        max_ratio: Annotated[float, Field(ge=1)] = 4 / 3,
+        flip_probability: Share = 0.5,
     ) -> None:
-        self.min_area = require("min_area", min_area, 1e-6, max_area)
-        self.max_area = require("max_area", max_area, min_area, 1)
-        self.max_ratio = require("max_ratio", max_ratio, 1)
-        self.flip_probability = require("flip_probability", flip_probability, 0, 1)
+        self.min_area, self.max_area = area_range(min_area, max_area)
+        self.max_ratio, self.flip_probability = max_ratio, flip_probability
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if not len(images):
@@ -138,8 +145,8 @@ class RandomResizedCrop:
 class ColorJitter:
     """Change brightness, contrast and, of colour images, saturation, each by a factor in [1 - x, 1 + x]."""
 
-    def __init__(self, brightness: float = 0.3, contrast: float = 0.3, saturation: float = 0.3) -> None:
-        self.by = [require(n, v, 0, 1) for n, v in locals().items() if n in ("brightness", "contrast", "saturation")]
+    def __init__(self, brightness: Share = 0.3, contrast: Share = 0.3, saturation: Share = 0.3) -> None:
+        self.by = (brightness, contrast, saturation)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         u = uniform((3, len(images), 1, 1, 1), images, generator)
@@ -160,10 +167,9 @@ class RandomErasing:
         max_area: largest share.
     """
 
-    def __init__(self, probability: float = 0.5, min_area: float = 0.02, max_area: float = 0.3) -> None:
-        self.probability = require("probability", probability, 0, 1)
-        self.min_area = require("min_area", min_area, 0, max_area)
-        self.max_area = require("max_area", max_area, min_area, 1)
+    def __init__(self, probability: Share = 0.5, min_area: Share = 0.02, max_area: Share = 0.3) -> None:
+        self.probability = probability
+        self.min_area, self.max_area = area_range(min_area, max_area)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         n, _, h, w = images.shape
@@ -181,7 +187,7 @@ class RandomErasing:
         return torch.where((inside[0][:, :, None] & inside[1][:, None, :])[:, None], middle, images)
 
 
-def mixer(kind: str, num_classes: int) -> Any:
+def mixer(kind: Mix, num_classes: int) -> Any:
     """What mixes the images and labels of a batch: torchvision's MixUp (Zhang et al. 2018, alpha 0.2) or CutMix (Yun et
     al. 2019, alpha 1); None for ``none``.
 
@@ -192,3 +198,32 @@ def mixer(kind: str, num_classes: int) -> Any:
     from torchvision.transforms import v2  # a second to import
 
     return v2.MixUp(alpha=0.2, num_classes=num_classes) if kind == "mixup" else v2.CutMix(num_classes=num_classes)
+
+
+def to_float(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalise: (images / 255 - mean) / std for each channel, as a new float32 (n, c, h, w).
+
+    Args:
+        images: uint8 (n, c, h, w), or floats in 0 to 255.
+        mean: of each channel, for pixels in 0 to 1.
+        std: likewise.
+    """
+    scale, shift = _affine(tuple(mean), tuple(std), images.device)
+    if images.dtype == torch.float32:
+        return torch.mul(images, scale).add_(shift)  # never writes into the caller's tensor
+    return images.to(torch.float32).mul_(scale).add_(shift)
+
+
+@lru_cache(maxsize=16)
+def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift, each (1, c, 1, 1) on the device: kept, as every copy to a device costs a wait."""
+    with torch.inference_mode(False):  # a tensor made under inference mode could not be used in training later
+        centre, spread = (torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (mean, std))
+        return (1 / (255 * spread)).float().to(device), (-centre / spread).float().to(device)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Floats (n, c, h, w) as (n, c, size, size): bilinear, antialiased where it shrinks."""
+    if tuple(images.shape[-2:]) == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)

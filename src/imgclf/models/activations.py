@@ -4,8 +4,6 @@ from typing import Literal
 
 from torch import nn
 
-from imgclf.errors import InputError
-
 Activation = Literal["relu", "prelu", "sigmoid", "tanh", "identity"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -15,14 +13,3 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "identity": nn.Identity,
 }
-
-
-def activation_class(activation: Activation) -> type[nn.Module]:
-    """The module that computes it.
-
-    Raises:
-        InputError: there is no such choice.
-    """
-    if activation not in ACTIVATIONS:
-        raise InputError(f"model.activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    return ACTIVATIONS[activation]

@@ -3,9 +3,8 @@
 Legend of shapes: n images of a batch, c channels, h = w = image_size pixels, k classes.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -15,9 +14,9 @@ from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
 from imgclf.errors import InputError
-from imgclf.models.smallest_image import LARGEST_TRIED, smallest_image_size
+from imgclf.models.misfit import refuse_misfit
 from imgclf.models.totals import Totals
-from imgclf.optimizers.sgld import SGLD
+from imgclf.ranges import AtLeast1, FractionBelow1, require
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 Batch = tuple[Tensor, Tensor]
@@ -26,10 +25,9 @@ Batch = tuple[Tensor, Tensor]
 class Classifier(LightningModule):
     """Trains any ``net`` that maps images (n, c, h, w) to logits (n, k) with cross-entropy.
 
-    Networks of this package are subclasses whose arguments are their architecture; a module from elsewhere is
-    handed over as ``net``. Only plain values become hyperparameters, so a checkpoint opens with ``weights_only``
-    loading and ``SubclassName.load_from_checkpoint(path)`` needs nothing else; for ``Classifier`` itself, give the
-    network again: ``Classifier.load_from_checkpoint(path, net=net)``.
+    Networks of this package are subclasses whose arguments are their architecture; a module from elsewhere is handed
+    over as ``net``. Only plain values become hyperparameters, so ``SubclassName.load_from_checkpoint(path)`` needs
+    nothing else and runs no pickle; ``Classifier`` itself needs ``net=`` again.
 
     Args:
         net: the network.
@@ -37,90 +35,47 @@ class Classifier(LightningModule):
         image_size: height and width of the images in pixels.
         num_classes: k.
         label_smoothing: share of the target taken from the true class and spread over all classes, in [0, 1)
-            (Szegedy et al. 2016, section 7). It shapes the training loss only; validation and test report the
-            plain cross-entropy, so that runs with different smoothing can be compared.
+            (Szegedy et al. 2016, section 7). Validation and test report the plain cross-entropy.
         channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in 16 bits
             or on a GPU are faster with; the numbers differ by rounding only. ``auto`` does so just there.
-        compile: translate the network with ``torch.compile`` before its first step, which takes a while and then runs
-            faster on a GPU.
+        compile: translate the network with ``torch.compile`` first: faster on a GPU after a while.
         metrics: of torchmetrics, by the names under which validation and test log them besides loss and accuracy; each
             is given probabilities (n, k) and labels (n,). One that gives a value a class is logged a class each.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
-    Raises:
-        InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
+    Raises InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
     """
 
-    # Logged for train, val and test, as train/loss.
-    metric_names: tuple[str, ...] = ("loss", "acc")
+    metric_names: tuple[str, ...] = ("loss", "acc")  # logged for train, val and test, as train/loss
 
     def __init__(
         self,
         net: nn.Module,
         *,
-        in_channels: int,
-        image_size: int,
-        num_classes: int,
-        label_smoothing: float = 0.0,
+        in_channels: AtLeast1,
+        image_size: AtLeast1,
+        num_classes: AtLeast1,
+        label_smoothing: FractionBelow1 = 0.0,
         channels_last: bool | Literal["auto"] = "auto",
         compile: bool = False,
         metrics: Mapping[str, Any] | None = None,
         optimizer: OptimizerFactory | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise InputError(f"model.label_smoothing must lie in [0, 1), got {label_smoothing}")
+        require("model", Classifier.__init__, locals())
         self.save_hyperparameters(ignore=["net", "optimizer", "metrics"], logger=False)
-        self.net = net
-        self.num_classes = num_classes
-        self.label_smoothing = label_smoothing
-        self.channels_last = channels_last
-        self.to_compile = compile
+        self.net, self.num_classes, self.label_smoothing = net, num_classes, label_smoothing
+        self.channels_last, self.to_compile, self.make_optimizer = channels_last, compile, optimizer
         self.memory_format = torch.contiguous_format
-        self.make_optimizer = optimizer
-        self.average_flips = False
-        self.totals = nn.ModuleDict({f"{stage}_totals": Totals() for stage in ("train", "val", "test")})
+        self.average_flips = False  # of predictions
+        self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
-        self.has_more = bool(more)
         self.more = nn.ModuleDict({f"{s}_more": MetricCollection(dict(more), prefix=f"{s}/") for s in ("val", "test")})
         self.metric_names = (*type(self).metric_names, *more)
-        # One image, so that TensorBoard can draw the graph and the network's fit to the data shows at once.
         self.input_shape = (1, in_channels, image_size, image_size)
-        self.example_input_array = torch.zeros(self.input_shape)
-        self._check_net(in_channels, image_size)
-
-    def _check_net(self, in_channels: int, image_size: int) -> None:
-        """Send one image through, so that a misfit shows before data is read."""
-        name = type(self.net).__name__ if type(self) is Classifier else type(self).__name__
-        size = f"{in_channels}x{image_size}x{image_size}"
-        was_training = self.net.training
-        try:
-            with torch.no_grad():
-                logits = self.net.eval()(self.example_input_array)
-        except (RuntimeError, ValueError, AssertionError) as error:
-            smallest = smallest_image_size(self.net, in_channels, self.num_classes)
-            remedy = (
-                f"no size up to {LARGEST_TRIED} fits, choose another data.in_channels or another network"
-                if smallest is None
-                else f"choose another data.resize, the smallest that fits is {smallest}"
-            )
-            raise InputError(
-                f"{name} cannot take images of {size} (channels x height x width): {error}; {remedy}"
-            ) from error
-        self.net.train(was_training)
-        if tuple(logits.shape) != (1, self.num_classes):
-            raise InputError(
-                f"{name} gives outputs of shape {tuple(logits.shape)} for one image of {size}, expected "
-                f"(1, {self.num_classes}): build it with num_classes={self.num_classes}"
-            )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook it is in some 30 times a step; torch's search for parameters and buffers in
-        # what is assigned would take longer than a layer of a small network.
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+        self.example_input_array = torch.zeros(self.input_shape)  # with which TensorBoard can draw the graph
+        name = type(net if type(self) is Classifier else self).__name__
+        refuse_misfit(net, name, self.example_input_array, num_classes)
 
     def setup(self, stage: str) -> None:
         """Choose the memory format, which depends on where and how the network is going to run."""
@@ -135,7 +90,7 @@ class Classifier(LightningModule):
             self.to_compile = False  # once for all stages
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float32 images (n, c, h, w) to logits (n, k)."""
+        """Float32 images (n, c, h, w), normalised as the data module's ``to_input`` makes them of pixels, to logits."""
         return self.net(images.contiguous(memory_format=self.memory_format))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -145,9 +100,6 @@ class Classifier(LightningModule):
         loss = F.cross_entropy(_exact(logits), labels, label_smoothing=self.label_smoothing)
         self.stage_totals("train").update(loss.detach(), logits.detach(), labels)
         return loss
-
-    # Lightning looks at the signature before each step; worked out anew it takes as long as a layer of a small network.
-    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Count one batch towards ``val/loss`` and ``val/acc``; gives its logits (n, k) to callbacks."""
@@ -161,16 +113,16 @@ class Classifier(LightningModule):
         """Class probabilities, float32 (n, k); with ``average_flips`` the mean over each image and its mirror image."""
         images = batch[0]
         probabilities = self(images).float().softmax(dim=1)
-        if self.average_flips:
-            probabilities = (probabilities + self(images.flip(3)).float().softmax(dim=1)) / 2
-        return probabilities
+        if not self.average_flips:
+            return probabilities
+        return (probabilities + self(images.flip(3)).float().softmax(dim=1)) / 2
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images)
         self.stage_totals(stage).update(F.cross_entropy(_exact(logits), labels), logits, labels)
-        if self.has_more:
-            self.more_metrics(stage).update(logits.float().softmax(dim=1), labels)
+        if more := self.more_metrics(stage):
+            more.update(logits.float().softmax(dim=1), labels)
         return logits
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -195,36 +147,30 @@ class Classifier(LightningModule):
 
     def _publish(self, stage: str) -> None:
         totals = self.stage_totals(stage)
-        values = {f"{stage}/{name}": value for name, value in totals.compute().items()}
-        # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
-        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        values = {f"{stage}/{name}": value.to(self.device) for name, value in totals.compute().items()}
         totals.reset()
-        if self.has_more and stage != "train":
+        if stage != "train" and (more := self.more_metrics(stage)):
             names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
-            values = {}
-            for name, value in self.more_metrics(stage).compute().items():
+            for name, value in more.compute().items():
                 is_one = value.ndim == 0
                 values |= {name: value} if is_one else {f"{name}/{n}": v for n, v in zip(names, value, strict=True)}
-            self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
-            self.more_metrics(stage).reset()
+            more.reset()
+        # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
     def more_metrics(self, stage: str) -> MetricCollection:
         """The metrics besides loss and accuracy of ``val`` or ``test``."""
-        found = self.more[f"{stage}_more"]
-        assert isinstance(found, MetricCollection)
-        return found
+        return cast(MetricCollection, self.more[f"{stage}_more"])
 
     def stage_totals(self, stage: str) -> Totals:
         """Running loss and accuracy of ``train``, ``val`` or ``test``."""
-        totals = self.totals[f"{stage}_totals"]
-        assert isinstance(totals, Totals)
-        return totals
+        return self.totals[stage]
 
     def configure_optimizers(self) -> Optimizer:
         if self.make_optimizer is None:
             raise InputError(f"{type(self).__name__} was built without an optimizer: pass optimizer=... to train it")
         optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
-        if isinstance(optimizer, SGLD) and optimizer.num_images is None:
+        if getattr(optimizer, "num_images", 0) is None:
             # Its noise depends on how many images the loss is the mean of, which only the run knows.
             optimizer.num_images = len(self.trainer.datamodule.train_set)  # type: ignore[attr-defined]
         return optimizer

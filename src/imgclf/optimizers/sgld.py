@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imgclf.errors import InputError
+from imgclf.ranges import AtLeast1, NumberAbove0, NumberFrom0, require
 
 
 class SGLD(Optimizer):
@@ -32,27 +33,19 @@ class SGLD(Optimizer):
         temperature: T, 0 or more.
         weight_decay: precision of the prior, divided by n; 0 or more.
         seed: of the noise.
-
-    Raises:
-        InputError: a value is out of its range.
     """
 
     def __init__(
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
-        lr: float,
-        num_images: int | None = None,
-        temperature: float = 1.0,
-        weight_decay: float = 0.0,
+        lr: NumberAbove0,
+        num_images: AtLeast1 | None = None,
+        temperature: NumberFrom0 = 1.0,
+        weight_decay: NumberFrom0 = 0.0,
         seed: int = 0,
     ) -> None:
-        if lr <= 0:
-            raise InputError(f"optimizer.lr must be above 0, got {lr}")
-        if num_images is not None and num_images < 1:
-            raise InputError(f"optimizer.num_images must be at least 1, got {num_images}")
-        for name, value in {"temperature": temperature, "weight_decay": weight_decay}.items():
-            if value < 0:
-                raise InputError(f"optimizer.{name} must be at least 0, got {value}")
+        given = {"lr": lr, "num_images": num_images, "temperature": temperature, "weight_decay": weight_decay}
+        require("optimizer", SGLD.__init__, given)
         super().__init__(params, {"lr": lr, "temperature": temperature, "weight_decay": weight_decay})
         self.num_images = num_images
         self.seed = seed
@@ -60,35 +53,23 @@ class SGLD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        """One update of all tensors that have a gradient.
-
-        Returns:
-            The closure's loss, or None without one.
-
-        Raises:
-            InputError: ``num_images`` was neither given nor taken from the run.
-        """
+        """One update of all tensors that have a gradient; the closure's loss, or None without one."""
         if self.num_images is None:
             raise InputError("optimizer.num_images is not known outside a Trainer: give the number of training images")
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        index = 0
-        for group in self.param_groups:
-            lr, decay = float(group["lr"]), group["weight_decay"]
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        every = [(group, parameter) for group in self.param_groups for parameter in group["params"]]
+        for index, (group, parameter) in enumerate(every, start=1):
+            if parameter.grad is None:
+                continue
+            lr = float(group["lr"])
             scale = math.sqrt(2 * lr * group["temperature"] / self.num_images)
-            for parameter in group["params"]:
-                index += 1
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                # A tensor, as other optimizers have it, since checkpoints hold tensors best.
-                step = state.setdefault("step", torch.zeros((), dtype=torch.int64))
-                parameter.add_(parameter.grad.add(parameter, alpha=decay), alpha=-lr)
-                if scale > 0:
-                    parameter.add_(self._noise(parameter, int(step), index), alpha=scale)
-                step += 1
+            # A tensor, as other optimizers have it, since checkpoints hold tensors best.
+            step = self.state[parameter].setdefault("step", torch.zeros((), dtype=torch.int64))
+            parameter.add_(parameter.grad.add(parameter, alpha=group["weight_decay"]), alpha=-lr)
+            if scale > 0:
+                parameter.add_(self._noise(parameter, int(step), index), alpha=scale)
+            step += 1
         return loss
 
     def _noise(self, parameter: Tensor, step: int, index: int) -> Tensor:

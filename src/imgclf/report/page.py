@@ -24,27 +24,27 @@ def page(runs: Runs, found: Sequence[Table], title: str) -> str:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     sections = []
     for table in found:
-        figures, correlations = _figures(table, runs.curves)
+        figures = _figures(table, runs.curves)
         # JSON has these signs in texts alone, where plotly takes them for HTML.
         text = Markup(json.dumps(figures).replace("&", "&amp;").replace("<", "&lt;"))
-        sections.append((table, text, len(figures), correlations))
+        sections.append((table, text, len(figures)))
     return environment.get_template("page.html.j2").render(
         title=title,
         plotly=get_plotlyjs(),
         sections=sections,
         outcomes=", ".join(f"{count:,} {outcome}" for outcome, count in runs.about.outcome.value_counts().items()),
         runs=all_runs(runs, found).apply(lambda column: [shown(value, str(column.name)) for value in column]),
-        problems=runs.about[["name", "problems"]].explode("problems").dropna(),
+        problems=runs.problems,
     )
 
 
-def _figures(table: Table, curves: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
-    """Curves; a point a group for each setting; of a search, parallel coordinates and Spearman's rank correlations."""
+def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """Curves; a point a group for each setting; of a search, parallel coordinates."""
     curves = curves[curves.run.isin(table.runs.index)].dropna(axis="columns", how="all")
     names = [name for name in _CURVES if name in curves]
     figures = [_curves(table, curves, names)] if names else []
     if len(table.values) < 2 or not table.metrics:
-        return figures, ""
+        return figures
     mean, std = (frame[table.metrics[0]] for frame in (table.mean, table.std))
     texts, settings = table.texts, pd.DataFrame(index=mean.index)
     for key, title in table.titles.items():
@@ -57,7 +57,7 @@ def _figures(table: Table, curves: pd.DataFrame) -> tuple[list[dict[str, Any]], 
             {"data": [points], "layout": {"xaxis": _axis(settings[title]), "yaxis": _axis(mean), "height": 320}}
         )
     if mean.count() < _SEVERAL:
-        return figures, ""
+        return figures
     settings, mean, dimensions = settings[mean.notna()], mean.dropna(), list[dict[str, Any]]()
     for title, values in settings.items():  # each axis in the order of its values
         places, choices = pd.factorize(values, sort=True)
@@ -67,9 +67,7 @@ def _figures(table: Table, curves: pd.DataFrame) -> tuple[list[dict[str, Any]], 
     dimensions.append({"label": mean.name, "values": mean.tolist()})
     lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": mean.tolist(), "colorscale": "Viridis"}}
     figures.append({"data": [lines], "layout": {"height": 380, "margin": {"t": 60, "l": 80}}})
-    ranks = settings.select_dtypes("number").rank().corrwith(mean.rank()).dropna()
-    found = ", ".join(f"{title} {value:+.2f}" for title, value in ranks.items())
-    return figures, f"Rank correlation (Spearman) with {mean.name}: {found}." if len(ranks) else ""
+    return figures
 
 
 def _curves(table: Table, curves: pd.DataFrame, names: list[str]) -> dict[str, Any]:

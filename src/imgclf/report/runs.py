@@ -32,6 +32,11 @@ class Runs:
     metrics: pd.DataFrame  # final ones
     curves: pd.DataFrame  # run, epoch, and metrics; a row an epoch
 
+    @property
+    def problems(self) -> pd.DataFrame:
+        """Name and problem, a row a problem."""
+        return self.about[["name", "problems"]].explode("problems").dropna()
+
 
 def read_runs(folders: Sequence[Path]) -> Runs:
     """All runs beneath some folders, each once; an InputError where a folder is missing or holds none."""

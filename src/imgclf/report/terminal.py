@@ -28,16 +28,16 @@ def report(config: DictConfig) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ± gets a question mark
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
-    given = config.sweep if config.diff is None else config.diff
-    folders = [Path(str(folder)) for folder in (given if OmegaConf.is_list(given) else [given]) if folder]
-    is_diff = config.diff is not None
-    if is_diff == (config.sweep is not None) or not folders or (is_diff and len(folders) != 2):
+    sweeps, pair = (
+        [Path(str(f)) for f in (g if OmegaConf.is_list(g) else [g]) if f] for g in (config.sweep, config.diff)
+    )
+    if bool(sweeps) == bool(pair) or len(pair) not in (0, 2):
         example = "give one of sweep=logs/sweeps/NAME/DATE_TIME and diff=[RUN,RUN]"
         raise InputError(f"sweep={config.sweep}, diff={config.diff}: {example}")
-    if is_diff:
-        say(compare(folders[0], folders[1], columns))
+    if pair:
+        say(compare(pair[0], pair[1], columns))
     else:
-        say(write_report(folders, config.out, config.sort, columns, config.rows))
+        say(write_report(sweeps, config.out, config.sort, columns, config.rows))
 
 
 def write_report(
@@ -45,11 +45,8 @@ def write_report(
 ) -> str:
     """Report on all runs beneath some folders, in ``report.html`` and ``report.csv``, and as a text for a terminal.
 
-    Args:
-        folders: of sweeps or runs; several are compared with each other.
-        out: folder for the files; None: the folder itself, ``logs/reports/DATE_TIME`` where there are several.
-        sort: a metric or the key of a setting; None for the best by validation.
-        columns: of the text; ``rows``: most lines of each of its lists.
+    ``out``: folder for the files; None for the folder itself, ``logs/reports/DATE_TIME`` where there are several;
+    ``sort``: a metric or the key of a setting; None for the best by validation; ``rows``: most lines of each list.
     """
     runs = read_runs(folders)
     found = tables(runs, sort)
@@ -67,23 +64,19 @@ def write_report(
 
 def report_text(runs: Runs, found: Sequence[Table], columns: int, rows: int) -> str:
     """The groups of each table, then what has not finished, and what is damaged."""
-    parts: list[str] = []
-
-    def add(title: str, texts: pd.DataFrame, after: Sequence[str] = ()) -> None:
-        more = f"… and {len(texts) - rows:,} more, in report.html"
-        parts.extend([title, _grid(texts[:rows], columns), *[more] * (len(texts) > rows), *after, ""])
-
+    lists: list[tuple[str, pd.DataFrame, Sequence[str]]] = []
     for table in found:
         texts = table.texts
         least = len(table.titles) + 2  # settings, seeds, and what they are sorted by
         while len(texts.columns) > least and max(map(cell_len, _grid(texts[:rows], 10_000).splitlines())) > columns:
             texts = texts.iloc[:, :-1]
-        add(f"{table.head()}; mean ± standard deviation over seeds", texts, table.notes())
+        lists.append((f"{table.head()}; mean ± standard deviation over seeds", texts, table.notes()))
     unfinished = runs.about.loc[runs.about.outcome != FINISHED, ["name", "outcome", "note"]]
-    damaged = runs.about[["name", "problems"]].explode("problems").dropna()
-    for title, lines in {"not finished, or diverged:": unfinished, "damaged or missing:": damaged}.items():
-        if len(lines):
-            add(title, lines)
+    lists += [("not finished, or diverged:", unfinished, ()), ("damaged or missing:", runs.problems, ())]
+    parts = []
+    for title, texts, after in lists:
+        more = [f"… and {len(texts) - rows:,} more, in report.html"] * (len(texts) > rows)
+        parts += [title, _grid(texts[:rows], columns), *more, *after, ""] if len(texts) else []
     return "\n".join(parts)
 
 
@@ -126,5 +119,4 @@ def compare(a: Path, b: Path, columns: int = 80) -> str:
         texts = pair.map(lambda value: f"{value:.6g}" if isinstance(value, float) else printable(shown(str(value))))
         texts.insert(0, title, [printable(key) for key in pair.index])
         parts.append(f"\n{_grid(texts, columns) if len(pair) else f'{title}: identical'}")
-    problems = runs.about[["name", "problems"]].explode("problems").dropna()
-    return "\n".join(parts + [f"{name}: {text}" for name, text in problems.itertuples(index=False)])
+    return "\n".join(parts + [f"{name}: {text}" for name, text in runs.problems.itertuples(index=False)])

@@ -1,18 +1,9 @@
-"""What every learning-rate schedule does with a Lightning Trainer; the shapes themselves are in callback.py.
+"""What every learning-rate schedule does with a Lightning Trainer; the curves are in callback.py.
 
-A schedule scales: each parameter group trains at its own initial rate (what the optimizer was built with)
-times curve(update). So optimizer.lr says how high and the schedule says which shape; floors, final values and
-the start of a warm-up are fractions of the initial rate.
-
-Updates count epochs (interval "epoch": trainer.current_epoch) or optimizer steps (interval "batch":
-trainer.global_step), from 0. A rate is set before the steps it applies to.
-
-Any schedule can warm up first: linearly from warmup_start at update 0 to the full rate at warmup_updates.
-Positions (max_updates, milestones) count from the start of the run, so a warm-up does not move them.
-Durations and decays (a period, a factor for each update, a square root) count from the end of the warm-up.
-
-A schedule keeps no state: a rate depends only on the update and on the group's "initial_lr", which is saved
-with the optimizer. A resumed run therefore goes on exactly, with the initial rates of its checkpoint.
+A schedule scales: each parameter group trains at its own initial rate (what the optimizer was built with) times
+curve(update). Updates count epochs or optimizer steps from 0. Positions (max_updates, milestones) count from the start
+of the run, so a warm-up does not move them; durations and decays (a period, a factor for each update, a square root)
+count from the end of the warm-up.
 """
 
 import logging
@@ -22,9 +13,10 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 
 from imgclf.errors import InputError
-from imgclf.schedules import curves
+from imgclf.ranges import AtLeast0, Fraction, require
 
 logger = logging.getLogger(__name__)
 
@@ -36,85 +28,72 @@ class Schedule(pl.Callback, ABC):
 
     interval: what an update is: an "epoch", or a "batch" (an optimizer step; with gradient accumulation one
         step takes several batches of the loader).
-    warmup_updates: length of the linear warm-up, in updates; 0 for none.
+    warmup_updates: length of the linear warm-up in front, in updates; 0 for none.
     warmup_start: fraction of the initial rate at update 0 of a warm-up, from 0 to 1.
 
-    `rates` holds the rates in force, one for each parameter group in the optimizer's order; `epoch_rate` the
-    first group's rate at the first batch of the current epoch, also where the run was resumed later in it.
+    `total_updates` is the number of updates of the run in progress, None where it has no end, and before it starts;
+    `epoch_rate` the first parameter group's rate at the first batch of the epoch, also where the run was resumed later.
+    A rate depends only on the update and the group's "initial_lr", which is saved with the optimizer: a resumed run
+    goes on exactly, and where its total has changed, a line says what that does to the rate.
 
-    The loggers get the first group's rate as `lr` and, where the groups differ, the others' as `lr/<name>`
-    (the group's "name", or group_1, ...): at the first batch of each epoch or, with interval "batch", every
-    trainer.log_every_n_steps steps. Their step is trainer.global_step.
+    The loggers get the first group's rate as `lr` and, where the groups differ, the others' as `lr/<name>` (the group's
+    "name", or group_1, ...): at the first batch of each epoch, or every trainer.log_every_n_steps optimizer steps.
 
-    Raises InputError: here for a setting that makes no sense; at the start of a fit for a run it cannot serve
-    (manual optimisation, a second schedule, no end where the schedule needs one).
+    Raises InputError: here for a setting that makes no sense; at the start of a fit for a run it cannot serve.
     """
 
-    def __init__(self, *, interval: Interval = "epoch", warmup_updates: int = 0, warmup_start: float = 0.0) -> None:
-        if interval not in ("epoch", "batch"):
-            raise InputError(f'schedule.interval={interval!r}: what an update is; give "epoch" or "batch"')
+    def __init__(
+        self, *, interval: Interval = "epoch", warmup_updates: AtLeast0 = 0, warmup_start: Fraction = 0.0
+    ) -> None:
+        require("schedule", Schedule.__init__, locals())
         self.interval: Interval = interval
-        self.warmup_updates = whole_number("warmup_updates", warmup_updates, 0, "the updates of the warm-up")
-        self.warmup_start = fraction("warmup_start", warmup_start, "where the warm-up starts")
-        self.rates: tuple[float, ...] = ()
+        self.warmup_updates = warmup_updates
+        self.warmup_start = warmup_start
         self.epoch_rate = math.nan
-        self._total_updates: int | None = None
-        # The update that `rates` were set for: spares the work on batches where nothing changes.
-        self._update_in_force: int | None = None
-
-    def curve(self, update: int, total_updates: int | None) -> float:
-        """Rate at `update` (>= 0) as a fraction of the initial rate, warm-up included; needs no Trainer.
-
-        total_updates: number of updates of the whole run; None where the run has no end.
-        """
-        if update < self.warmup_updates:
-            return curves.warmup(
-                update, warmup_updates=self.warmup_updates, start_rate=self.warmup_start, base_rate=1.0
-            )
-        return self.decay(update, total_updates)
-
-    @property
-    def total_updates(self) -> int | None:
-        """Number of updates of the run in progress; None where it has no end, and before it starts."""
-        return self._total_updates
-
-    def initial_rate(self, trainer: pl.Trainer) -> float:
-        """The rate that the first parameter group was built with; `curve` is a fraction of it."""
-        return _initial_rate(_groups(trainer)[0])
+        self.total_updates: int | None = None
+        self._planned: int | None = None  # the total of the run that is being resumed
+        self._update_in_force: int | None = None  # what the rates were set for: spares work where nothing changes
 
     @abstractmethod
     def decay(self, update: int, total_updates: int | None) -> float:
         """Fraction of the initial rate at `update` >= warmup_updates, counted from the start of the run."""
 
-    def overruns(self, total_updates: int | None) -> list[str]:
-        """What lies beyond the last update of a run of `total_updates`, in words; of an endless run, nothing.
+    def curve(self, update: int, total_updates: int | None) -> float:
+        """Rate at `update` (>= 0) as a fraction of the initial rate; needs no Trainer.
 
-        Raises InputError where the schedule needs an end and the run has none.
+        With a warm-up of w updates from ηs to 1, η(t) = ηs + (1 - ηs) t/w up to w (Goyal et al., "Accurate, Large
+        Minibatch SGD: Training ImageNet in 1 Hour", 2017). total_updates: of the whole run; None where it has no end.
         """
+        if update < self.warmup_updates:
+            return self.warmup_start + (1.0 - self.warmup_start) * update / self.warmup_updates
+        return float(self.decay(update, total_updates))
+
+    def initial_rate(self, trainer: pl.Trainer) -> float:
+        """The rate that the first parameter group was built with; `curve` is a fraction of it."""
+        return _initial_rate(_groups(trainer)[0])
+
+    def overruns(self, total_updates: int | None) -> list[str]:
+        """What lies beyond the end of a run, in words; InputError where the schedule needs an end and it has none."""
         if total_updates is None or self.warmup_updates < total_updates:
             return []
         return [f"the warm-up (schedule.warmup_updates={self.warmup_updates}) does not reach the full rate"]
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"total_updates": self.total_updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._planned = state_dict["total_updates"]
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         _refuse_rivals(trainer, pl_module)
-        if trainer.max_epochs == -1 and _max_steps(trainer) == -1:
+        if trainer.max_epochs == -1 and _max_steps(trainer) == math.inf:
             self.overruns(None)  # raises now, rather than after the data have been read
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not before: asking for the length makes Lightning set up the loader, and where that happens before a
-        # checkpoint is restored, the position within the loader is lost.
-        self._total_updates = _total_updates(trainer, self.interval)
-        overruns = self.overruns(self._total_updates)
-        if overruns and trainer.is_global_zero:
-            # Not warnings.warn: it would say nothing to the second job of a sweep with the same numbers.
-            logger.warning(
-                "The schedule goes on beyond this run of %d %s: %s. Train longer or shorten the schedule.",
-                self._total_updates,
-                "epochs" if self.interval == "epoch" else "optimizer steps",
-                "; ".join(overruns),
-            )
-        self.rates = tuple(float(group["lr"]) for group in _groups(trainer))
-        self._update_in_force = None
+        self.total_updates = _total_updates(trainer, self.interval)
+        if trainer.is_global_zero:
+            self._warn(trainer)
+        self._update_in_force = self._planned = None
         # Already here, because a run resumed in an epoch, or at its very end, does not see its first batch.
         self._keep_epoch_rate(trainer)
 
@@ -123,63 +102,39 @@ class Schedule(pl.Callback, ABC):
     ) -> None:
         if batch_idx == 0:
             self._keep_epoch_rate(trainer)
-        update = trainer.current_epoch if self.interval == "epoch" else trainer.global_step
+        update = self._update(trainer)
         if update == self._update_in_force:
             return
         self._update_in_force = update
-        scale = self.curve(update, self._total_updates)
-        self.rates = tuple(_set_rate(group, scale) for group in _groups(trainer))
-        if trainer.is_global_zero and self._is_time_to_log(trainer, batch_idx):
-            self._log_rates(trainer)
+        scale = self.curve(update, self.total_updates)
+        rates = [_set_rate(group, scale) for group in _groups(trainer)]
+        every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: no logging by steps
+        by_batch = every_n_steps > 0 and trainer.global_step % every_n_steps == 0
+        if trainer.is_global_zero and (batch_idx == 0 if self.interval == "epoch" else by_batch):
+            names = [f"lr/{group.get('name', f'group_{index}')}" for index, group in enumerate(_groups(trainer))]
+            found = dict(zip(["lr", *names[1:]], rates, strict=True)) if len(set(rates)) > 1 else {"lr": rates[0]}
+            for run_logger in trainer.loggers:
+                run_logger.log_metrics(found, step=trainer.global_step)
+
+    def _update(self, trainer: pl.Trainer) -> int:
+        return trainer.current_epoch if self.interval == "epoch" else trainer.global_step
 
     def _keep_epoch_rate(self, trainer: pl.Trainer) -> None:
-        first_update = trainer.current_epoch
-        if self.interval == "batch":
-            steps = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
-            first_update = trainer.global_step - steps.current.completed  # less the steps of this epoch
-        self.epoch_rate = self.initial_rate(trainer) * self.curve(first_update, self._total_updates)
+        first = self._update(trainer)
+        if self.interval == "batch":  # less the steps of this epoch
+            first -= trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.current.completed
+        self.epoch_rate = self.initial_rate(trainer) * self.curve(first, self.total_updates)
 
-    def _is_time_to_log(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        if self.interval == "epoch":
-            return batch_idx == 0
-        every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: no logging by steps
-        return every_n_steps > 0 and trainer.global_step % every_n_steps == 0
-
-    def _log_rates(self, trainer: pl.Trainer) -> None:
-        rates = {"lr": self.rates[0]}
-        if len(set(self.rates)) > 1:
-            for index, group in enumerate(_groups(trainer)[1:], start=1):
-                rates[f"lr/{group.get('name', f'group_{index}')}"] = self.rates[index]
-        for run_logger in trainer.loggers:
-            run_logger.log_metrics(rates, step=trainer.global_step)
-
-
-def whole_number(name: str, value: Any, at_least: int, meaning: str) -> int:
-    """`value`, if it is a whole number of at least `at_least`; InputError otherwise.
-
-    name: the argument's; meaning: what it stands for, in a few words for the message.
-    """
-    if not is_whole_number(value) or value < at_least:
-        raise InputError(f"schedule.{name}={value!r}: {meaning}; give a whole number, at least {at_least}")
-    return value
-
-
-def fraction(name: str, value: Any, meaning: str, *, above_zero: bool = False) -> float:
-    """`value` as a float, if it is a number in [0, 1], with `above_zero` in (0, 1]; InputError otherwise."""
-    if not is_number(value) or not 0 <= value <= 1 or (above_zero and value == 0):
-        limits = "above 0 and at most 1" if above_zero else "from 0 to 1"
-        raise InputError(f"schedule.{name}={value!r}: {meaning}; give a number {limits}")
-    return float(value)
-
-
-def is_whole_number(value: Any) -> bool:
-    """Whether `value` is an int (no bool, no float)."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Whether `value` is an int or a float (no bool), neither NaN nor infinite."""
-    return (is_whole_number(value) or isinstance(value, float)) and abs(value) < math.inf
+    def _warn(self, trainer: pl.Trainer) -> None:
+        """Say where schedule and run do not fit: not by warnings, which would not repeat it in a sweep's second job."""
+        total, planned, update = self.total_updates, self._planned, self._update(trainer)
+        unit = "epochs" if self.interval == "epoch" else "optimizer steps"
+        if overruns := self.overruns(total):
+            text = "The schedule goes on beyond this run of %d %s: %s. Train longer or shorten the schedule."
+            logger.warning(text, total, unit, "; ".join(overruns))
+        if planned not in (None, total) and (scale := self.curve(update, total)) != self.curve(update, planned):
+            text = "schedule: planned for %d %s, now %s: the rate goes on at %.3g, where it was %.3g"
+            logger.warning(text, planned, unit, total, self.initial_rate(trainer) * scale, _groups(trainer)[0]["lr"])
 
 
 def _refuse_rivals(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -190,27 +145,31 @@ def _refuse_rivals(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
     if len(names) > 1:
         raise InputError(f"schedule: {', '.join(names)} would each set the learning rate; keep one")
     if not pl_module.automatic_optimization:
-        raise InputError(
-            f"schedule: {type(pl_module).__name__} optimises manually, and a schedule cannot follow"
-            " optimizers that step at different times; optimise automatically, or take the schedule out"
-        )
+        raise InputError(f"schedule: {type(pl_module).__name__} optimises manually; leave that, or the schedule, out")
 
 
 def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
     """Number of updates of the whole run; None where it has no end, or none that is known beforehand."""
-    if interval == "batch":
-        steps = trainer.estimated_stepping_batches
-        return int(steps) if 0 <= steps < math.inf else None  # -1: epochs of unknown length
-    limits = [] if trainer.max_epochs in (None, -1) else [int(trainer.max_epochs)]
-    if _max_steps(trainer) != -1 and trainer.num_training_batches < math.inf:
-        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        limits.append(math.ceil(_max_steps(trainer) / steps_per_epoch))
-    return min(limits, default=None)
+    # trainer.estimated_stepping_batches cannot count where the accumulation changes.
+    batches, max_steps = trainer.num_training_batches, _max_steps(trainer)
+    max_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    if math.inf in (batches, min(max_epochs, max_steps)):
+        end = max_epochs if interval == "epoch" else max_steps
+        return None if end == math.inf else int(end)
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    changing = next((c for c in callbacks if isinstance(c, GradientAccumulationScheduler)), None)
+    epochs = steps = 0
+    while epochs < max_epochs and steps < max_steps:
+        batches_a_step = changing.get_accumulate_grad_batches(epochs) if changing else trainer.accumulate_grad_batches
+        steps += math.ceil(batches / batches_a_step)
+        epochs += 1
+    return epochs if interval == "epoch" else int(min(steps, max_steps))
 
 
-def _max_steps(trainer: pl.Trainer) -> int:
-    """The limit in optimizer steps, which a Trainer of this package keeps to itself; -1 for none."""
-    return int(getattr(trainer, "step_limit", trainer.max_steps))
+def _max_steps(trainer: pl.Trainer) -> float:
+    """The limit in optimizer steps, which a Trainer of this package keeps to itself; infinite for none."""
+    limit: int = getattr(trainer, "step_limit", trainer.max_steps)
+    return math.inf if limit == -1 else limit
 
 
 def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:

@@ -1,150 +1,124 @@
-"""The learning-rate schedules: a Lightning callback for each curve of curves.py.
+"""The learning-rate schedules: a Lightning callback for each curve.
 
-Their arguments are the keys of conf/schedule/<name>.yaml. What all have in common (interval, warm-up,
-logging, resuming) is explained in base.py. Rates here are fractions of the initial rate: a cosine from 0.3 to
-0.01 is optimizer.lr=0.3 with schedule.final_fraction=0.0333.
+Their arguments are the keys of conf/schedule/<name>.yaml. Rates are fractions of the initial rate η0: a cosine from 0.3
+to 0.01 is optimizer.lr=0.3 with schedule.final_fraction=0.0333. In the formulas t counts from the end of the warm-up.
 
-To add a schedule, add its curve to curves.py and a subclass of Schedule here, with `decay`.
+Source, where none is named: Zhang, Lipton, Li, Smola, "Dive into Deep Learning", chapter "Learning Rate Scheduling".
 """
 
+import math
 from abc import ABC
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
 from imgclf.errors import InputError
-from imgclf.schedules import curves
-from imgclf.schedules.base import Interval, Schedule, fraction, is_number, is_whole_number, whole_number
+from imgclf.ranges import AtLeast1, Fraction, FractionAbove0, NumberAbove0, require
+from imgclf.schedules.base import Schedule
 
 __all__ = ["Constant", "Cosine", "Factor", "MultiStep", "Polynomial", "Schedule", "SquareRoot", "Step"]
 
 
 class Constant(Schedule):
-    """The initial rate throughout, after a warm-up if there is one. Arguments: see Schedule."""
+    """η0 throughout, after a warm-up if there is one. Arguments: see Schedule."""
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        return curves.constant(update, base_rate=1.0)
+        return 1.0
 
 
 class SquareRoot(Schedule):
-    """1 / √(t + 1), with t counted from the end of the warm-up. Arguments: see Schedule."""
+    """η0 (t + 1)^(-1/2), the decay of the convergence proofs for stochastic gradient descent (Zinkevich, "Online Convex
+    Programming and Generalized Infinitesimal Gradient Ascent", 2003). Arguments: see Schedule."""
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        return curves.square_root(update - self.warmup_updates, base_rate=1.0)
+        return 1.0 / math.sqrt(update - self.warmup_updates + 1)
 
 
 class Factor(Schedule):
-    """Times `factor` at every update after the warm-up, down to a floor.
+    """max(ηmin, η0 α^t): the chapter's recursion η(t+1) = max(ηmin, η(t) α), solved.
 
-    factor: in (0, 1]. min_fraction: the floor, from 0 to 1. Others: see Schedule.
+    factor: α, in (0, 1]. min_fraction: the floor ηmin, from 0 to 1. Others: see Schedule.
     """
 
-    def __init__(
-        self,
-        *,
-        factor: float,
-        min_fraction: float,
-        interval: Interval = "epoch",
-        warmup_updates: int = 0,
-        warmup_start: float = 0.0,
-    ) -> None:
-        super().__init__(interval=interval, warmup_updates=warmup_updates, warmup_start=warmup_start)
-        self.factor = _decay_factor(factor)
-        self.min_fraction = fraction("min_fraction", min_fraction, "the floor over the initial rate")
+    def __init__(self, *, factor: FractionAbove0, min_fraction: Fraction, **common: Any) -> None:
+        super().__init__(**common)
+        require("schedule", Factor.__init__, locals())
+        self.factor, self.min_fraction = factor, min_fraction
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        since_warmup = update - self.warmup_updates
-        return curves.factor(since_warmup, base_rate=1.0, factor=self.factor, min_rate=self.min_fraction)
+        return max(self.min_fraction, self.factor ** (update - self.warmup_updates))
 
 
 class MultiStep(Schedule):
-    """Times `factor` at every milestone.
+    """Times `factor` at every milestone: piecewise constant.
 
     milestones: ascending updates, counted from the start of the run, all of them after the warm-up.
     factor: in (0, 1]. Others: see Schedule.
     """
 
-    def __init__(
-        self,
-        *,
-        milestones: Sequence[int],
-        factor: float,
-        interval: Interval = "epoch",
-        warmup_updates: int = 0,
-        warmup_start: float = 0.0,
-    ) -> None:
-        super().__init__(interval=interval, warmup_updates=warmup_updates, warmup_start=warmup_start)
-        self.milestones = _ascending_updates(milestones, self.warmup_updates)
-        self.factor = _decay_factor(factor)
+    def __init__(self, *, milestones: Sequence[AtLeast1], factor: FractionAbove0, **common: Any) -> None:
+        super().__init__(**common)
+        require("schedule", MultiStep.__init__, locals())
+        given = f"schedule.milestones={list(milestones)}"
+        if list(milestones) != sorted(set(milestones)):
+            raise InputError(f"{given}: where the rate drops; give the updates in ascending order, each once")
+        if min(milestones, default=math.inf) <= self.warmup_updates:
+            raise InputError(
+                f"{given}: counted from the start of the run, {milestones[0]} lies in the warm-up; give only updates "
+                f"after schedule.warmup_updates={self.warmup_updates}"
+            )
+        self.milestones, self.factor = tuple(milestones), factor
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        return curves.multi_step(update, base_rate=1.0, milestones=self.milestones, factor=self.factor)
+        return self.factor ** bisect_right(self.milestones, update)
 
     def overruns(self, total_updates: int | None) -> list[str]:
-        words = super().overruns(total_updates)
-        if total_updates is None:
-            return words
-        late = ", ".join(str(milestone) for milestone in self.milestones if milestone >= total_updates)
-        if late:
-            words.append(f"it never comes to {late} of schedule.milestones={list(self.milestones)}")
-        return words
+        late = [] if total_updates is None else [str(m) for m in self.milestones if m >= total_updates]
+        words = [f"it never comes to {', '.join(late)} of schedule.milestones={list(self.milestones)}"] if late else []
+        return super().overruns(total_updates) + words
 
 
 class Step(Schedule):
-    """Times `factor` after every `period` updates, counted from the end of the warm-up.
+    """Times `factor` after every `period` updates: η0 γ^floor(t / period) (the same book, "Image Classification
+    (CIFAR-10) on Kaggle": lr_period 4, lr_decay 0.9).
 
-    period: in updates, at least 1. factor: in (0, 1]. Others: see Schedule.
+    period: in updates, at least 1. factor: γ, in (0, 1]. Others: see Schedule.
     """
 
-    def __init__(
-        self,
-        *,
-        period: int,
-        factor: float,
-        interval: Interval = "epoch",
-        warmup_updates: int = 0,
-        warmup_start: float = 0.0,
-    ) -> None:
-        super().__init__(interval=interval, warmup_updates=warmup_updates, warmup_start=warmup_start)
-        self.period = whole_number("period", period, 1, "the updates from one drop to the next")
-        self.factor = _decay_factor(factor)
+    def __init__(self, *, period: AtLeast1, factor: FractionAbove0, **common: Any) -> None:
+        super().__init__(**common)
+        require("schedule", Step.__init__, locals())
+        self.period, self.factor = period, factor
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        since_warmup = update - self.warmup_updates
-        return curves.step(since_warmup, base_rate=1.0, period=self.period, factor=self.factor)
+        return float(self.factor ** ((update - self.warmup_updates) // self.period))
 
 
-class _DecayToAnEnd(Schedule, ABC):
-    """A schedule that takes its final value at update max_updates of the run; None: at the run's end."""
+class _ToAnEnd(Schedule, ABC):
+    """Takes its final value at update max_updates of the run, and keeps it; None: at the run's end."""
 
-    def __init__(
-        self, *, max_updates: int | None, interval: Interval, warmup_updates: int, warmup_start: float
-    ) -> None:
-        super().__init__(interval=interval, warmup_updates=warmup_updates, warmup_start=warmup_start)
-        self.max_updates = max_updates
-        if max_updates is None:
-            return
-        whole_number("max_updates", max_updates, 1, "where the decay ends (null: at the run's end)")
-        if max_updates <= self.warmup_updates:
+    def __init__(self, *, max_updates: AtLeast1 | None = None, **common: Any) -> None:
+        super().__init__(**common)
+        require("schedule", _ToAnEnd.__init__, locals())
+        if max_updates is not None and max_updates <= self.warmup_updates:
             raise InputError(
-                f"schedule.max_updates={max_updates}: counted from the start of the run, the decay would end"
-                f" in the warm-up; give more than schedule.warmup_updates={self.warmup_updates}, or null"
+                f"schedule.max_updates={max_updates}: counted from the start of the run, the decay would end in the "
+                f"warm-up; give more than schedule.warmup_updates={self.warmup_updates}, or null"
             )
+        self.max_updates = max_updates
 
-    def decay_updates(self, total_updates: int | None) -> int:
-        """Updates from the end of the warm-up to that of the decay; <= 0 if the warm-up fills the run.
-
-        Raises InputError where the end of the run is wanted and the run has none.
-        """
+    def progress(self, update: int, total_updates: int | None) -> tuple[int, int]:
+        """t and T of the decay, counted from the end of the warm-up; InputError where the run's end is unknown."""
         end = total_updates if self.max_updates is None else self.max_updates
         if end is None:
             raise InputError(
-                "schedule.max_updates=null means the whole run, but this run has no number of updates known"
-                f" beforehand (interval {self.interval}); set schedule.max_updates, or trainer.max_epochs"
+                "schedule.max_updates=null means the whole run, but this run has no number of updates known "
+                f"beforehand (interval {self.interval}); set schedule.max_updates, or trainer.max_epochs"
             )
-        return end - self.warmup_updates
+        return update - self.warmup_updates, end - self.warmup_updates
 
     def overruns(self, total_updates: int | None) -> list[str]:
-        self.decay_updates(total_updates)
+        self.progress(0, total_updates)
         words = super().overruns(total_updates)
         if total_updates is not None and self.max_updates is not None and self.max_updates > total_updates:
             last = self.curve(total_updates - 1, total_updates)
@@ -152,90 +126,37 @@ class _DecayToAnEnd(Schedule, ABC):
         return words
 
 
-class Cosine(_DecayToAnEnd):
-    """Half a cosine wave from the initial rate to a final one, which then stays.
+class Cosine(_ToAnEnd):
+    """ηT + (η0 - ηT)/2 (1 + cos(πt/T)), half a wave from the initial rate to a final one, which then stays (Loshchilov
+    and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016).
 
-    final_fraction: the final rate, from 0 to 1. max_updates: the update at which it is reached, counted
-    from the start of the run; None for the end of the run. Others: see Schedule.
+    final_fraction: ηT, from 0 to 1. max_updates: the update at which it is reached, counted from the start of the run;
+    None for the end of the run. Others: see Schedule.
     """
 
-    def __init__(
-        self,
-        *,
-        final_fraction: float,
-        max_updates: int | None = None,
-        interval: Interval = "epoch",
-        warmup_updates: int = 0,
-        warmup_start: float = 0.0,
-    ) -> None:
-        super().__init__(
-            max_updates=max_updates,
-            interval=interval,
-            warmup_updates=warmup_updates,
-            warmup_start=warmup_start,
-        )
-        self.final_fraction = fraction("final_fraction", final_fraction, "the final rate over the initial one")
+    def __init__(self, *, final_fraction: Fraction, **common: Any) -> None:
+        super().__init__(**common)
+        require("schedule", Cosine.__init__, locals())
+        self.final_fraction = final_fraction
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        return curves.cosine(
-            update - self.warmup_updates,
-            base_rate=1.0,
-            final_rate=self.final_fraction,
-            max_updates=self.decay_updates(total_updates),
-        )
+        t, end = self.progress(update, total_updates)
+        weight = (1 + math.cos(math.pi * t / end)) / 2 if t < end else 0.0
+        return weight + self.final_fraction * (1 - weight)  # the formula as a weighted mean, exact at both ends
 
 
-class Polynomial(_DecayToAnEnd):
-    """(1 - t/T)^power down to 0, which then stays; t and T counted from the end of the warm-up.
+class Polynomial(_ToAnEnd):
+    """η0 (1 - t/T)^p down to 0, which then stays (an exercise of the chapter; Chen et al., "DeepLab", 2016, p = 0.9).
 
-    power: above 0; 1 is a straight line. max_updates: the update at which 0 is reached, counted from the
-    start of the run; None for the end of the run. Others: see Schedule.
+    power: p, above 0; 1 is a straight line. max_updates: T, the update at which 0 is reached, counted from the start of
+    the run; None for the end of the run. Others: see Schedule.
     """
 
-    def __init__(
-        self,
-        *,
-        power: float,
-        max_updates: int | None = None,
-        interval: Interval = "epoch",
-        warmup_updates: int = 0,
-        warmup_start: float = 0.0,
-    ) -> None:
-        super().__init__(
-            max_updates=max_updates,
-            interval=interval,
-            warmup_updates=warmup_updates,
-            warmup_start=warmup_start,
-        )
-        if not is_number(power) or power <= 0:
-            raise InputError(f"schedule.power={power!r}: the exponent of the decay; give a number above 0")
-        self.power = float(power)
+    def __init__(self, *, power: NumberAbove0, **common: Any) -> None:
+        super().__init__(**common)
+        require("schedule", Polynomial.__init__, locals())
+        self.power = power
 
     def decay(self, update: int, total_updates: int | None) -> float:
-        return curves.polynomial(
-            update - self.warmup_updates,
-            base_rate=1.0,
-            power=self.power,
-            max_updates=self.decay_updates(total_updates),
-        )
-
-
-def _decay_factor(value: Any) -> float:
-    return fraction("factor", value, "what multiplies the rate", above_zero=True)
-
-
-def _ascending_updates(milestones: Any, warmup_updates: int) -> tuple[int, ...]:
-    if isinstance(milestones, str) or not isinstance(milestones, Sequence):
-        raise InputError(f"schedule.milestones={milestones!r}: give a list of updates, such as [15,30]")
-    updates = list(milestones)
-    given = f"schedule.milestones={updates}"
-    if not all(is_whole_number(update) and update >= 1 for update in updates):
-        raise InputError(f"{given}: where the rate drops; give whole numbers, each at least 1")
-    if updates != sorted(set(updates)):
-        raise InputError(f"{given}: where the rate drops; give the updates in ascending order, each once")
-    if updates and updates[0] <= warmup_updates:
-        raise InputError(
-            f"{given}: counted from the start of the run, {updates[0]} lies in the warm-up; give only updates"
-            f" after schedule.warmup_updates={warmup_updates}"
-        )
-    return tuple(updates)
+        t, end = self.progress(update, total_updates)
+        return float((1 - t / end) ** self.power) if t < end else 0.0

@@ -1,0 +1,88 @@
+"""Starting from another run's weights, and holding layers as they are."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
+
+from imgclf.errors import InputError, nearest
+from imgclf.models.classifier import Classifier
+from imgclf.models.head import head_of
+from imgclf.models.pretrained import fit_weights, read_weights
+from imgclf.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def init_from(model: LightningModule, source: str) -> None:
+    """Give the network the weights of a run's best epoch, or of a file, as far as they fit.
+
+    Raises:
+        InputError: there are none, or none that fit.
+    """
+    folder = RunFolder(source)
+    file = Path(source) if not folder.path.is_dir() else RunFolder.existing(source).best
+    if not file.is_file():
+        raise InputError(f"init_from={source}: there is no {file}; give a run folder, or a file of weights")
+    fit_weights(model.get_submodule("net"), read_weights(file), source)
+
+
+class Freeze(Callback):
+    """Hold layers as they are: no gradients, and batch normalisation with the statistics that it has.
+
+    Args:
+        model: the network.
+        layers: names of its parts, such as ``net.layer1``; or ``backbone``, all but the layer that gives the logits.
+        unfreeze_at_epoch: from which, counted from 0, they are trained as well; None for never.
+
+    Raises:
+        InputError: the network has no such part.
+    """
+
+    def __init__(self, model: LightningModule, layers: str | Sequence[str], unfreeze_at_epoch: int | None) -> None:
+        self.unfreeze_at_epoch, self.is_frozen = unfreeze_at_epoch, False
+        parts = _parts(model, [layers] if isinstance(layers, str) else layers)
+        self.parameters = [p for part in parts for p in part.parameters(recurse=False) if p.requires_grad]
+        self.norms = [part for part in parts if isinstance(part, _NORMS)]
+        if unfreeze_at_epoch is None:
+            self._set(frozen=True)  # now, so that the optimizer does not get them
+
+    def _set(self, *, frozen: bool) -> None:
+        self.is_frozen = frozen
+        for parameter in self.parameters:
+            parameter.requires_grad_(not frozen)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Freeze; also in a run that goes on in the middle of an epoch."""
+        finds = getattr(trainer.strategy.model, "find_unused_parameters", True)  # of torch's DistributedDataParallel
+        if self.unfreeze_at_epoch is not None and not finds:
+            raise InputError("unfreeze_at_epoch: DDP needs trainer.strategy=ddp_find_unused_parameters_true for it")
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        frozen = self.unfreeze_at_epoch is None or trainer.current_epoch < self.unfreeze_at_epoch
+        if frozen != self.is_frozen:
+            self._set(frozen=frozen)
+            if not frozen:
+                torch.compiler.reset()  # else a compiled network goes on without their gradients
+                log.info(f"epoch {trainer.current_epoch + 1}: all layers are trained from now on")
+        for norm in self.norms:
+            norm.train(not frozen)
+
+
+def _parts(model: LightningModule, layers: Sequence[str]) -> list[nn.Module]:
+    """Every module that belongs to these."""
+    named = dict(model.named_modules())
+    if list(layers) == ["backbone"] and isinstance(model, Classifier):
+        head = head_of(model, model.num_classes)
+        return [part for name, part in named.items() if name != head]
+    for layer in layers:
+        if not layer or layer not in named:
+            near = nearest(layer, [name for name in named if name])
+            hint = f"Did you mean {near}?" if near else "Give backbone, or names such as net.layer1"
+            raise InputError(f"freeze={layer}: {type(model).__name__} has no such part. {hint}")
+    return [part for layer in layers for part in named[layer].modules()]

@@ -1,0 +1,37 @@
+"""Whether a network takes the images that it is built for: found out before any is read."""
+
+import torch
+from torch import Tensor, nn
+
+from imgclf.errors import InputError
+
+LARGEST_TRIED = 512  # pixels
+
+
+def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) -> None:
+    """Raise an InputError where ``net`` cannot take an image, float32 (1, c, s, s), with the smallest size that it
+    takes; or where it does not make (1, num_classes) of it. The network stays as it is."""
+    _, channels, size, _ = image.shape
+    form, wanted, was_training = f"{channels}x{size}x{size}", (1, num_classes), net.training
+    outcome = _outcome(net.eval(), image)
+    if isinstance(outcome, Exception):
+        remedy = f"no size up to {LARGEST_TRIED} fits, choose another data.in_channels or another network"
+        for smaller in range(1, LARGEST_TRIED + 1):  # all, since a network may refuse larger ones again
+            if _outcome(net, image.new_zeros(1, channels, smaller, smaller)) == wanted:
+                remedy = f"choose another data.resize, the smallest that fits is {smaller}"
+                break
+        raise InputError(f"{name} cannot take images of {form} (channels x height x width): {outcome}; {remedy}")
+    net.train(was_training)
+    if outcome != wanted:
+        raise InputError(
+            f"{name} gives outputs of shape {outcome} for one image of {form}, expected {wanted}: build it with "
+            f"num_classes={num_classes}"
+        )
+
+
+@torch.no_grad()
+def _outcome(net: nn.Module, image: Tensor) -> tuple[int, ...] | Exception:
+    try:
+        return tuple(net(image).shape)
+    except (RuntimeError, ValueError, AssertionError) as error:  # of a layer that the image does not fit
+        return error

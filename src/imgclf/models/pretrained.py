@@ -1,0 +1,95 @@
+"""Weights that exist already: torchvision's, a file's, another run's; put into a network as far as they fit."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imgclf.errors import InputError, nearest
+
+log = logging.getLogger(__name__)
+_SHOWN = 4  # names of tensors, each time
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """A state_dict: a .safetensors file, or a checkpoint of torch's or Lightning's, of which nothing is executed.
+
+    Raises:
+        InputError: it is not there, damaged, or holds no tensors.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            found: Any = load_file(file)
+        else:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise InputError(f"{file}: safetensors is not installed: uv run --extra export ...") from None
+    except Exception as error:  # torch raises many kinds for damaged files
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{file} cannot be read as weights ({first}): give a state_dict, or safetensors") from error
+    for key in ("state_dict", "model"):
+        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
+    state = {k: v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, dict) else {}
+    if not state:
+        raise InputError(f"{file} holds no tensors by name: give a state_dict, or safetensors")
+    for prefix in ("module.", "_orig_mod.", "net."):  # of DDP, torch.compile, and this package
+        own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        state = own or state
+    return state
+
+
+def torchvision_weights(name: str, weights: str) -> dict[str, Tensor]:
+    """Of a network of torchvision, by name, ``DEFAULT`` or as ``IMAGENET1K_V1``, downloaded once with its checksum.
+
+    Raises:
+        InputError: neither such weights nor such a file.
+    """
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(name)
+    if weights in known.__members__:
+        return dict(known[weights].get_state_dict(progress=True, check_hash=True))
+    if not Path(weights).is_file():
+        near = nearest(weights, ["DEFAULT", *known.__members__])
+        hint = f"Did you mean {near}?" if near else f"There are DEFAULT, {', '.join(known.__members__)}"
+        raise InputError(f"model.net.weights={weights}: neither weights of {name} nor a file. {hint}")
+    return read_weights(Path(weights))
+
+
+def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Put into ``net`` what fits it by name and shape, and say what was loaded, left out, and stays as it was made.
+
+    A convolution that was made for another number of colours gets its weights' sum over the colours, or that spread
+    evenly over them, so that it answers a grey picture as before.
+
+    Raises:
+        InputError: nothing fits.
+    """
+    own, loaded, adapted = net.state_dict(), {}, []
+    for name, tensor in own.items():
+        given = state.get(name)
+        if given is None or given.ndim != tensor.ndim:
+            continue
+        if given.shape == tensor.shape:
+            loaded[name] = given
+        elif (
+            given.ndim == 4 and {given.shape[1], tensor.shape[1]} == {1, 3} and given[:, 0].shape == tensor[:, 0].shape
+        ):
+            loaded[name] = given.sum(1, keepdim=True).expand_as(tensor) / tensor.shape[1]
+            adapted.append(f"{name}, from {given.shape[1]} to {tensor.shape[1]} channels")
+    if not loaded:
+        raise InputError(f"{source}: none of its tensors fit {type(net).__name__}: give weights of the same network")
+    net.load_state_dict(loaded, strict=False)
+    said = [f"weights of {source}: {len(loaded)} of {len(own)} tensors loaded"]
+    new, left = [name for name in own if name not in loaded], [name for name in state if name not in loaded]
+    for what, names in (("adapted", adapted), ("newly made", new), ("left out", left)):
+        if names:
+            said.append(
+                f"{what}: {', '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' * (len(names) > _SHOWN)}"
+            )
+    log.info("; ".join(said))

@@ -1,0 +1,105 @@
+"""A trained network in a Python prompt, and as a file for other programs."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Door, Doors, Refused
+from PIL import Image
+
+import imgclf
+from imgclf.data.fashion_mnist import CLASS_NAMES, MINI, read_part
+from imgclf.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
+    """A run folder, of a network that was trained a little."""
+    folder = tmp_path_factory.mktemp("run")
+    doors(folder)("train.py", "trainer.max_epochs=2", "hydra.run.dir=run")
+    return folder / "run"
+
+
+def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path, tmp_path: Path, door: Door) -> None:
+    images, labels = read_part(MINI, "t10k")
+    state = torch.random.get_rng_state()
+    predictor = imgclf.load(run)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert predictor.class_names == CLASS_NAMES
+
+    shares = predictor.predict(images.transpose(0, 2, 3, 1))
+    assert (shares.shape, shares.dtype) == ((len(images), 10), np.float32)
+    final = json.loads((run / "metrics.json").read_text())
+    assert (shares.argmax(1) == labels).mean() == pytest.approx(final["test/acc"], abs=0.01)
+    assert np.array_equal(predictor.predict(images[:7, 0]), shares[:7]), "grey arrays without channels"
+
+    pictures = [Image.fromarray(image) for image in images[:3, 0]]
+    for number, picture in enumerate(pictures):
+        picture.convert("RGB").save(tmp_path / f"{number}.png")
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for given in (pictures, paths, list(map(str, paths))):
+        np.testing.assert_allclose(predictor.predict(given), shares[:3], atol=1e-6)
+    np.testing.assert_allclose(predictor.predict(paths[1]), shares[1:2], atol=1e-6)
+    door("predict.py", f"run={run}", f"images={tmp_path}")
+    with (run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv").open(newline="") as table:
+        told = [[float(row[name]) for name in CLASS_NAMES] for row in csv.DictReader(table)]
+    np.testing.assert_allclose(
+        predictor.predict(paths, average_flips=True), told, atol=5e-3
+    )  # it computes in bfloat16 where the machine can
+
+
+def test_embeddings_lead_to_the_predictions(run: Path) -> None:
+    predictor, (images, _) = imgclf.load(run, checkpoint="last"), read_part(MINI, "t10k")
+    features = predictor.embed(images[:5, 0])
+    head = [module for module in predictor.model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    assert features.shape == (5, head.in_features)
+    with torch.no_grad():
+        shares = head(torch.from_numpy(features)).softmax(1)
+    np.testing.assert_allclose(shares, predictor.predict(images[:5, 0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8), np.zeros((2, 2, 28, 28, 1), np.uint8)]
+)
+def test_arrays_of_another_kind_are_refused(run: Path, images: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):
+        imgclf.load(run).predict(images)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch", "safetensors"])
+def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_size(
+    kind: str, run: Path, door: Door
+) -> None:
+    needed = {"onnx": "onnxscript", "safetensors": "safetensors"}
+    if kind in needed:
+        pytest.importorskip(needed[kind], reason="uv sync --extra export")
+    told = door("export.py", f"run={run}", f"format={kind}").stdout
+    file = Path(told.partition(":")[0])
+    assert file.parent == run / "exported"
+    images, _ = read_part(MINI, "t10k")
+    wanted = imgclf.load(run).predict(images[:9, 0])
+    if kind == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        found = np.concatenate([session.run(None, {"images": part})[0] for part in (images[:1], images[1:9])])
+        assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == list(CLASS_NAMES)
+    elif kind == "torch":
+        network = torch.export.load(file).module()
+        parts = (torch.from_numpy(part.copy()) for part in (images[:1], images[1:9]))
+        found = torch.cat([network(part) for part in parts]).detach().numpy()
+    else:
+        from safetensors.torch import load_file
+
+        predictor = imgclf.load(run, checkpoint="last")
+        predictor.model.net.load_state_dict(load_file(file))
+        found = predictor.predict(images[:9, 0])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_what_cannot_be_exported(run: Path, refused: Refused) -> None:
+    refused("export.py run=nowhere", "nowhere")
+    refused(f"export.py run={run} format=onx", "format=onx", "onnx")
