@@ -18,6 +18,7 @@ from pytorch_lightning import seed_everything
 from torch import Tensor
 
 from imgclf import distributed
+from imgclf.callbacks.drawing import FAINT, INK, contact_sheet
 from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.decode import DAMAGE, why
 from imgclf.data.folders import list_pictures
@@ -26,8 +27,6 @@ from imgclf.data.module import ImageData
 from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import bare_trainer, data_for, require_run, trained_model
 from imgclf.log import log, speak
-from imgclf.pictures.grid import captioned
-from imgclf.pictures.lettering import FAINT, INK
 from imgclf.run_folder import RunFolder, write_whole, written_aside
 
 
@@ -164,7 +163,7 @@ class PictureBatches:
         shown = answers[: len(self.thumbnails)]
         captions = [((Path(name).name, FAINT), (f"{guess} {share:.2f}", INK)) for name, guess, share, _ in shown]
         title = f"{len(shown)} of {count} pictures, as the network is shown them: class and probability"
-        sheet = Image.fromarray(captioned(np.stack(self.thumbnails), captions, columns=6, title=title))
+        sheet = Image.fromarray(contact_sheet(np.stack(self.thumbnails), captions, columns=6, title=title))
         with written_aside(Path(f"{stem}.png")) as aside:
             sheet.save(aside, format="PNG")
         say(f"\nall {count}:     {stem}.csv\ncontact sheet: {stem}.png")

@@ -16,12 +16,10 @@ from imgclf import distributed, slurm
 from imgclf.arguments import task_overrides
 from imgclf.build import build, built_loggers, built_trainer, frozen, load_weights
 from imgclf.callbacks.checkpoints import BestAndLast
-from imgclf.callbacks.divergence import StopOnDivergence
 from imgclf.callbacks.epoch_table import EpochTable
-from imgclf.callbacks.interrupt import StopOnSignal
-from imgclf.callbacks.one_network import OneNetwork
-from imgclf.callbacks.step_seed import StepSeed
-from imgclf.callbacks.throughput import Throughput
+from imgclf.callbacks.monitor import Throughput
+from imgclf.callbacks.reproducible import OneNetwork, StepSeed
+from imgclf.callbacks.stop import StopOnDivergence, StopOnSignal
 from imgclf.distributed import is_first
 from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
 from imgclf.finetuning import init_from

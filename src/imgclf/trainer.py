@@ -14,7 +14,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.trainer.states import RunningStage
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from imgclf.callbacks.limits import Limits
+from imgclf.callbacks.stop import Limits
 from imgclf.errors import InputError
 from imgclf.schedules.base import Schedule
 

@@ -1,18 +1,19 @@
 """Averaged weights: what is averaged, and that it is the averaged weights that are validated, kept and tested."""
 
-import json
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import Door, quiet_trainer
-from run_files import table
-from torch import nn
+from run_files import metrics, table, weights
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from imgclf.callbacks.swa import StochasticWeightAveraging
+from imgclf.callbacks.averaging import Averaging, ExponentialMovingAverage, StochasticWeightAveraging
 from imgclf.errors import InputError
+
+Weights = dict[str, Tensor]
 
 
 class Net(pl.LightningModule):
@@ -22,82 +23,91 @@ class Net(pl.LightningModule):
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.Sequential(nn.Linear(10, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-        self.after_epoch: list[dict[str, torch.Tensor]] = []
-        self.validated: list[dict[str, torch.Tensor]] = []
+        self.after_step: list[Weights] = []
+        self.validated: list[Weights] = []
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        return {name: value.clone() for name, value in self.state_dict().items()}
+    def weights(self) -> Weights:
+        return {n: value.clone() for n, value in self.state_dict().items() if value.is_floating_point()}
 
-    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return nn.functional.cross_entropy(self.layers(batch[0]), batch[1])
 
-    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
-        self.validated.append(self.weights())
+    def on_train_batch_end(self, *_: object) -> None:
+        self.after_step.append(self.weights())
 
-    def on_train_epoch_end(self) -> None:
-        self.after_epoch.append(self.weights())
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.validated.append(self.weights())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.5)
 
 
-def fit(start_epoch: int, tmp_path: Path, max_epochs: int = 4) -> Net:
+def fit(averaging: Averaging, tmp_path: Path) -> Net:
+    """Four epochs of three steps."""
     generator = torch.Generator().manual_seed(1)
     data = TensorDataset(torch.randn(24, 10, generator=generator), torch.arange(24) % 3)
     net = Net()
-    averaging = StochasticWeightAveraging(start_epoch)
-    trainer = quiet_trainer(max_epochs=max_epochs, default_root_dir=tmp_path, callbacks=[averaging])
+    trainer = quiet_trainer(max_epochs=4, default_root_dir=tmp_path, callbacks=[averaging])
     trainer.fit(net, DataLoader(data, batch_size=8), DataLoader(data, batch_size=24))
     return net
 
 
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return all(torch.allclose(a[name], b[name], atol=1e-6) for name in a if "num_batches" not in name)
+def require_equal(found: list[Weights], expected: list[Weights]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-6)
 
 
-def test_validation_sees_the_network_before_the_start_and_the_mean_from_then_on(tmp_path: Path) -> None:
-    net = fit(start_epoch=2, tmp_path=tmp_path)
-    e = net.after_epoch
-    mean = {name: (e[2][name] + e[3][name]) / 2 for name in e[0] if e[0][name].is_floating_point()}
-    assert not equal(e[2], e[3])
-    assert equal(net.validated[0], e[0])
-    assert equal(net.validated[1], e[1])
-    assert equal(net.validated[2], e[2])  # the mean of one
-    assert equal(mean, net.validated[3])
-    assert equal(mean, net.weights())  # and what is left after training
+def mixed(a: Weights, b: Weights, share: float) -> Weights:
+    """``share`` of a and the rest of b."""
+    return {name: share * a[name] + (1 - share) * b[name] for name in a}
 
 
-def test_a_start_after_the_end_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"start_epoch=4.*max_epochs=4"):
-        fit(start_epoch=4, tmp_path=tmp_path)
+def test_the_equal_mean_begins_with_the_epoch_and_until_then_the_network_itself_is_validated(tmp_path: Path) -> None:
+    net = fit(StochasticWeightAveraging(start_epoch=2), tmp_path)
+    after = net.after_step[2::3]
+    mean = mixed(after[2], after[3], 0.5)
+    require_equal([*net.validated, net.weights()], [*after[:3], mean, mean])
+
+
+def test_the_moving_average_starts_from_the_network_and_its_decay_grows_to_what_was_given(tmp_path: Path) -> None:
+    net = fit(ExponentialMovingAverage(decay=0.4), tmp_path)
+    means = [net.after_step[0]]  # after one step nothing untrained is left
+    for decay, after in zip([2 / 11, 3 / 12, 4 / 13, 5 / 14, *[0.4] * 7], net.after_step[1:], strict=True):
+        means.append(mixed(means[-1], after, decay))
+    require_equal([*net.validated, net.weights()], [*means[2::3], means[-1]])
+
+
+def test_before_the_first_update_the_average_is_the_network(tmp_path: Path) -> None:
+    net = fit(ExponentialMovingAverage(decay=0.9, update_every_n_steps=8), tmp_path)
+    require_equal(net.validated, [net.after_step[2], net.after_step[5], *[net.after_step[7]] * 2])
 
 
 @pytest.mark.parametrize(
-    "averaging", [("callbacks=swa", "callbacks.swa.start_epoch=1"), ("callbacks=ema", "callbacks.ema.decay=0.9")]
+    ("decay", "start", "told"),
+    [(1.5, 0, "ema.decay"), (0.9, 4, r"start_epoch=4.*max_epochs=4"), (0.9, -1, "swa.start_epoch=-1")],
 )
-def test_the_command_tests_the_mean_and_resumes_it(averaging: tuple[str, ...], door: Door, tmp_path: Path) -> None:
-    settings = ("data.batch_size=1000", "optimizer.lr=0.5", *averaging)
-    door("train.py", *settings, "trainer.max_epochs=4", "hydra.run.dir=whole")
-    metrics = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+def test_what_makes_no_sense_is_refused(decay: float, start: int, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        fit(StochasticWeightAveraging(start) if decay < 1 else ExponentialMovingAverage(decay), tmp_path)
 
+
+@pytest.mark.parametrize("averaging", ["callbacks=swa callbacks.swa.start_epoch=1", "callbacks=ema"])
+def test_the_command_tests_the_mean_and_resumes_it(averaging: str, door: Door, tmp_path: Path) -> None:
+    settings = ("data.batch_size=1000", "optimizer.lr=0.5", *averaging.split())
+    door("train.py", *settings, "trainer.max_epochs=4", "hydra.run.dir=whole")
     # The checkpoint that evaluation and prediction read holds the mean, not the weights of the last step.
     last = torch.load(tmp_path / "whole" / "checkpoints" / "last.ckpt", weights_only=True)
-    name = "net.0.weight" if "net.0.weight" in last["state_dict"] else next(iter(last["state_dict"]))
-    assert not torch.equal(last["state_dict"][name], last["current_model_state"][name])
-    shown = door("evaluate.py", "run=whole").stdout
-    assert f"{metrics['test/acc']:.4f}" in shown
+    assert any(not torch.equal(value, last["current_model_state"][name]) for name, value in last["state_dict"].items())
+    assert f"{metrics(tmp_path / 'whole')['test/acc']:.4f}" in door("evaluate.py", "run=whole").stdout
 
     door("train.py", *settings, "trainer.max_epochs=2", "hydra.run.dir=half")
     door("train.py", "resume=half", "trainer.max_epochs=4")
     assert table(tmp_path / "half") == table(tmp_path / "whole")
-    again = torch.load(tmp_path / "half" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert all(torch.equal(again["state_dict"][k], v) for k, v in last["state_dict"].items())
+    half, whole = weights(tmp_path / "half"), weights(tmp_path / "whole")
+    assert all(torch.equal(half[name], whole[name]) for name in whole)
 
-
-def test_without_averaging_the_numbers_are_others(door: Door, tmp_path: Path) -> None:
-    for name, callbacks in (("plain", "default"), ("mean", "ema")):
-        settings = ("data.batch_size=1000", "trainer.max_epochs=2", f"callbacks={callbacks}")
-        door("train.py", *settings, f"hydra.run.dir={name}")
-    plain, mean = table(tmp_path / "plain"), table(tmp_path / "mean")
-    assert plain[-1]["train/loss"] == mean[-1]["train/loss"]  # training itself is left alone
-    assert plain[-1]["val/loss"] != mean[-1]["val/loss"]
+    door("train.py", *settings[:2], "trainer.max_epochs=4", "hydra.run.dir=plain")
+    plain, mean = table(tmp_path / "plain")[-1], table(tmp_path / "whole")[-1]
+    assert plain["train/loss"] == mean["train/loss"]  # training itself is left alone
+    assert plain["val/loss"] != mean["val/loss"]

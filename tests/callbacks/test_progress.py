@@ -10,6 +10,7 @@ import termios
 from pathlib import Path
 
 from conftest import Door
+from run_files import table
 
 
 def in_a_terminal(command: list[str], folder: Path, columns: int = 100) -> str:
@@ -32,18 +33,33 @@ def in_a_terminal(command: list[str], folder: Path, columns: int = 100) -> str:
     return received.decode()
 
 
-def test_a_terminal_shows_one_live_line_with_loss_accuracy_and_rate(tmp_path: Path, root: Path) -> None:
+def test_a_terminal_shows_a_bar_with_time_left_loss_and_accuracy(tmp_path: Path, root: Path) -> None:
     script = str(root / "scripts" / "train.py")
     shown = in_a_terminal(
         [sys.executable, script, "trainer.max_epochs=2", "callbacks.progress.refresh_seconds=0.01"], tmp_path
     )
     bars = [line for line in re.split(r"[\r\n]+", shown) if "%|" in line]
-    assert any(
-        re.search(r"epoch 2/2 +\d+%\|.*\| \d+/36  loss \d\.\d{4}  acc 0\.\d{4}  lr 0\.1 .*images/s", b) for b in bars
-    )
+    form = r"epoch 2/2: +\d+%\|.*\| \d+/36 \[\d\d:\d\d<\d\d:\d\d, .*batch/s, loss \d\.\d{4}, acc 0\.\d{4}\]"
+    assert any(re.search(form, bar) for bar in bars)
+    assert any(bar.startswith("validation") for bar in bars)
     assert all(len(bar) <= 100 for bar in bars)
-    lasting = re.findall(r"epoch \d/2  loss .*?val acc .*?images/s", shown)
-    assert len(lasting) == 2, "one line stays for each epoch"
+    assert len(re.findall(LASTING, shown)) == 2, "one line stays for each epoch"
+
+
+LASTING = (
+    r"epoch \d/\d  loss 0\.\d+  acc 0\.\d+  val loss \d\.\d+  val acc 0\.\d+  lr 0\.1  [\d,]+ images/s"
+    r"  \d+\.\d s, \d:\d\d:\d\d gone, \d:\d\d:\d\d left(  best so far)?"
+)
+
+
+def test_a_pipe_gets_a_line_an_epoch_with_the_best_so_far_marked(door: Door, tmp_path: Path) -> None:
+    said = door("train.py", "trainer.max_epochs=4", "hydra.run.dir=run", "test=false").stderr
+    epochs = [line for line in said.splitlines() if line.startswith("epoch ")]
+    assert "\r" not in said
+    assert all(re.fullmatch(LASTING, line) for line in epochs)
+    scores = [float(row["val/acc"]) for row in table(tmp_path / "run")]
+    is_best = [score > max([0.0, *scores[:epoch]]) for epoch, score in enumerate(scores)]
+    assert [line.endswith("best so far") for line in epochs] == is_best
 
 
 def test_a_line_shows_no_validation_of_an_earlier_epoch(door: Door) -> None:

@@ -56,6 +56,8 @@ REFUSED: list[tuple[str, ...]] = [
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
     ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches=0"),
     ("trainer.limit_train_batches=0", "limit_train_batches=0"),
+    ("trainer.limit_train_batches=0.001", "limit_train_batches"),
+    ("callbacks.checkpoint.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs=0", "equal to 1"),
     # what does not go together
     ("data.batch_size=100000", "data.batch_size=100000", "9000"),
     ("data.num_classes=5", "data.num_classes=5", "label 9"),

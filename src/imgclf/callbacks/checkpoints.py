@@ -4,22 +4,22 @@ import math
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
+from imgclf.ranges import AtLeast1, NumberFrom0, require
+from imgclf.run_folder import RunFolder
 
 
 class BestAndLast(Checkpoint):
     """Keep two checkpoints in ``checkpoints/`` of the run folder: the best validation's and the last epoch's.
 
-    Both are written aside and renamed, so that a killed run never leaves half a file, and only when all of it is on
-    the disk, so that neither does a power cut. The best score is kept in the checkpoint, without any path, so that a
+    Both are written aside and renamed when all of it is on the disk, so that neither a killed run nor a power cut
+    leaves half a file; and only if all weights are numbers. The best score is kept in them, without any path, so that a
     resumed run, even in a folder that was moved, remembers it.
 
     Args:
@@ -37,35 +37,21 @@ class BestAndLast(Checkpoint):
         self,
         monitor: str,
         mode: Literal["max", "min"],
-        every_n_epochs: int,
-        every_n_steps: int | None = None,
-        every_minutes: float | None = None,
+        every_n_epochs: AtLeast1,
+        every_n_steps: AtLeast1 | None = None,
+        every_minutes: NumberFrom0 | None = None,
     ) -> None:
-        if mode not in ("max", "min"):
-            raise InputError(f"callbacks.checkpoint.mode must be max or min, got {mode!r}")
-        if every_n_epochs < 1:
-            raise InputError(f"callbacks.checkpoint.every_n_epochs must be at least 1, got {every_n_epochs}")
-        if every_n_steps is not None and every_n_steps < 1:
-            raise InputError(f"callbacks.checkpoint.every_n_steps must be at least 1 or null, got {every_n_steps}")
-        if every_minutes is not None and every_minutes <= 0:
-            raise InputError(f"callbacks.checkpoint.every_minutes must be above 0 or null, got {every_minutes}")
-        self.monitor = monitor
-        self.mode = mode
-        self.every_n_epochs = every_n_epochs
-        self.every_n_steps = every_n_steps
-        self.every_minutes = every_minutes
+        require("callbacks.checkpoint", BestAndLast.__init__, locals())
+        self.monitor, self.mode, self.every_n_epochs = monitor, mode, every_n_epochs
+        self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
         self.best_score: float | None = None
         self.best_epoch: int | None = None
         self.best_metrics: dict[str, float] = {}  # of the validation that found it best
         self.is_last_save = False  # a signal wants the run to stop with the epoch in progress
-        self._over_at: int | None = None
+        self._over_at: int | None = None  # max_epochs of the run that early stopping has ended
         self._has_validated = False
         self._is_ahead = False  # best.ckpt knows of a score that last.ckpt does not
         self._saved = time.monotonic()
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.every_n_steps is None and self.every_minutes is None and not getattr(trainer, "has_limits", False):
-            setattr(self, "on_train_batch_end", None)  # noqa: B010  # not even called: see skip_idle_hooks
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved = time.monotonic()
@@ -74,15 +60,12 @@ class BestAndLast(Checkpoint):
         if self._over_at is not None and self._over_at == trainer.max_epochs:
             trainer.should_stop = True
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        is_due = not trainer.fast_dev_run and (trainer.should_stop or self._is_due(trainer))  # type: ignore[attr-defined]
-        if is_due and can_resume_after(trainer):
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if (trainer.should_stop or self._is_due(trainer)) and can_resume_after(trainer):
             self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self._has_validated = True
         self._note_end(trainer)
@@ -93,10 +76,7 @@ class BestAndLast(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._note_end(trainer)
-        if self.is_last_save:
-            trainer.should_stop = True
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
+        trainer.should_stop = trainer.should_stop or self.is_last_save
         is_final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         names = []
         if self.monitor.startswith("val/"):
@@ -121,9 +101,7 @@ class BestAndLast(Checkpoint):
         """Whether the steps or the clock ask for a checkpoint; every process must call it, and all get one answer."""
         if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
             return True
-        if self.every_minutes is None:
-            return False
-        if trainer.world_size > 1 and trainer.global_step % LOOK_EVERY:
+        if self.every_minutes is None or (trainer.world_size > 1 and trainer.global_step % LOOK_EVERY):
             return False
         is_late = time.monotonic() - self._saved >= 60 * self.every_minutes
         return bool(trainer.strategy.reduce_boolean_decision(is_late, all=False))
@@ -131,59 +109,52 @@ class BestAndLast(Checkpoint):
     def save(self, trainer: Trainer, *names: str) -> None:
         """Write a checkpoint under these names, ``last.ckpt`` if none is given; every process must call it.
 
-        Weights that are no numbers are not written: what there is stays.
-
         Raises:
             InputError: it cannot be written; those of earlier epochs stay.
         """
-        names = names or ("last.ckpt",)
-        folder = Path(trainer.default_root_dir) / "checkpoints"
-        files = [folder / f".{name}.tmp" for name in names]
-        if not _weights_are_numbers(trainer):
+        if trainer.fast_dev_run or not _weights_are_numbers(trainer):  # type: ignore[attr-defined]
             return
+        names, folder = names or ("last.ckpt",), RunFolder(trainer.default_root_dir).checkpoints
+        files = [folder / f".{name.removesuffix('.ckpt')}.tmp" for name in names]
         try:
-            if trainer.is_global_zero:
-                for file in files:
-                    file.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
+            for file in files if trainer.is_global_zero else ():
+                file.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
             self._is_ahead = "last.ckpt" not in names
             trainer.save_checkpoint(files[0])
             if trainer.is_global_zero:
-                _require_on_disk(files[0])
+                with files[0].open("r+b") as written:
+                    os.fsync(written.fileno())  # some file systems rename at once, and write half a minute later
                 for file in files[1:]:
-                    _second_name(files[0], file)
+                    try:  # both are only ever replaced, never written to, so that they may share their bytes
+                        os.link(files[0], file)
+                    except OSError:  # the file system has no links
+                        shutil.copyfile(files[0], file)
                 for file, name in zip(files, names, strict=True):
                     file.replace(folder / name)
         except OSError as error:
             for file in files:
                 file.unlink(missing_ok=True)
-            raise InputError(
-                f"{folder / names[-1]} cannot be written ({error.strerror}): make room, then go on with "
-                f"resume={folder.parent}"
-            ) from error
+            told = f"{folder / names[-1]} cannot be written ({error.strerror}): make room, then go on with "
+            raise InputError(f"{told}resume={folder.parent}") from error
         trainer.strategy.barrier()  # no process may look for the files before they are there
         self._saved = time.monotonic()
 
     def _note_score(self, trainer: Trainer) -> bool:
         """Whether the weights are the best so far by ``monitor``, which is then remembered."""
-        metrics = trainer.callback_metrics
+        metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         if self.monitor not in metrics:
-            raise InputError(
-                f"callbacks.checkpoint.monitor={self.monitor} is not among the metrics of this run: "
-                f"{', '.join(sorted(metrics))}"
-            )
-        score = float(metrics[self.monitor])
-        of_validation = {name: float(value) for name, value in sorted(metrics.items()) if name.startswith("val/")}
-        of_validation = of_validation if self.monitor.startswith("val/") else {}
-        loss = of_validation.get("val/loss", math.nan)
+            there = ", ".join(metrics)
+            raise InputError(f"callbacks.checkpoint.monitor={self.monitor} is not among this run's metrics: {there}")
+        score, is_validated = metrics[self.monitor], self.monitor.startswith("val/")
+        validation = {name: value for name, value in metrics.items() if is_validated and name.startswith("val/")}
+        place = (score if self.mode == "min" else -score, validation.get("val/loss", 0.0))
         if self.best_score is not None:
-            better = score > self.best_score if self.mode == "max" else score < self.best_score
-            if not (better or (score == self.best_score and loss < self.best_metrics.get("val/loss", math.nan))):
+            best = self.best_score if self.mode == "min" else -self.best_score
+            if place >= (best, self.best_metrics.get("val/loss", 0.0)):
                 return False
-        elif score != score:  # not a number is never the best
+        if math.isnan(score) or not math.isfinite(place[1]) or not _weights_are_numbers(trainer):
             return False
-        if not math.isfinite(of_validation.get("val/loss", 0.0)) or not _weights_are_numbers(trainer):
-            return False
-        self.best_score, self.best_epoch, self.best_metrics = score, trainer.current_epoch, of_validation
+        self.best_score, self.best_epoch, self.best_metrics = score, trainer.current_epoch, validation
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -191,20 +162,15 @@ class BestAndLast(Checkpoint):
         return best | {"over_at": self._over_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score = state_dict["best_score"]
-        self.best_epoch = state_dict["best_epoch"]
-        self.best_metrics = state_dict.get("best_metrics", {})
-        self._over_at = state_dict.get("over_at")
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        self.best_metrics, self._over_at = state_dict["best_metrics"], state_dict["over_at"]
 
 
 def can_resume_after(trainer: Trainer, *, validated: bool = False) -> bool:
     """Whether a checkpoint written after the training batch in progress holds all that the next one starts from.
 
     Gradients that wait for more batches are in no checkpoint. After its last batch an epoch is carried through to its
-    end. And a validation that is due would be left out by the run that goes on.
-
-    Args:
-        validated: the validation that is due is over.
+    end. And a validation that is due (and not ``validated``) would be left out by the run that goes on.
     """
     loop = trainer.fit_loop.epoch_loop
     if trainer.is_last_batch or loop.batch_progress.current.ready % trainer.accumulate_grad_batches:
@@ -215,23 +181,5 @@ def can_resume_after(trainer: Trainer, *, validated: bool = False) -> bool:
 
 def _weights_are_numbers(trainer: Trainer) -> bool:
     """The answer of all processes, each of which has running means of its own."""
-    state = trainer.lightning_module.state_dict().values()
-    is_finite = all(bool(torch.isfinite(tensor).all()) for tensor in state)
+    is_finite = all(bool(tensor.isfinite().all()) for tensor in trainer.lightning_module.state_dict().values())
     return bool(trainer.strategy.reduce_boolean_decision(is_finite))
-
-
-def _require_on_disk(file: Path) -> None:
-    """Some file systems rename at once, and write the bytes within half a minute."""
-    if file.is_dir():  # as some strategies save
-        return
-    with file.open("r+b") as written:
-        os.fsync(written.fileno())
-
-
-def _second_name(file: Path, copy: Path) -> None:
-    """Both are only ever replaced, never written to, so that they may share their bytes."""
-    copy.unlink(missing_ok=True)
-    try:
-        os.link(file, copy)
-    except OSError:  # the file system has no links
-        shutil.copyfile(file, copy)

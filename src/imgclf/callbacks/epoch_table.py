@@ -34,23 +34,23 @@ class EpochTable(Callback):
         Args:
             epoch: counted from 0; None for the last.
         """
-        rows = [r for r in RunFolder(self.file.parent).read_table() if epoch is None or int(r["epoch"]) == epoch]
+        rows = [row for row in self._read() if epoch is None or int(row["epoch"]) == epoch]
         return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
 
     @property
     def begun(self) -> int:
         """How many epochs are in the file, that in progress included."""
-        return max((int(row["epoch"]) + 1 for row in RunFolder(self.file.parent).read_table()), default=0)
+        return max((int(row["epoch"]) + 1 for row in self._read()), default=0)
+
+    def _read(self) -> list[dict[str, str]]:
+        return RunFolder(self.file.parent).read_table()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows = [
-            row for row in RunFolder(self.file.parent).read_table() if int(row["epoch"]) < trainer.current_epoch
-        ]
+        self.rows = [row for row in self._read() if int(row["epoch"]) < trainer.current_epoch]
         self._epoch_start = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._epoch_start = time.perf_counter()
-        self.validated = {}
+        self._epoch_start, self.validated = time.perf_counter(), {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -65,17 +65,12 @@ class EpochTable(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(pl_module, Classifier):
             pl_module.publish_train()  # of an epoch that ends before its last batch; all callbacks come after this one
-        row: dict[str, Any] = {
-            "epoch": trainer.current_epoch,
-            "step": trainer.global_step,
-            "lr": learning_rate(trainer),
-        }
-        row |= metrics_of_epoch(trainer)
-        row["seconds"] = round(time.perf_counter() - self._epoch_start, 3)
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": learning_rate(trainer)}
+        row |= metrics_of_epoch(trainer) | {"seconds": round(time.perf_counter() - self._epoch_start, 3)}
         self.rows.append(row)
         if trainer.is_global_zero:
-            names = list(dict.fromkeys(name for row in self.rows for name in row))
             text = io.StringIO()
+            names = list(dict.fromkeys(name for row in self.rows for name in row))
             writer = csv.DictWriter(text, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
@@ -88,9 +83,8 @@ def metrics_of_epoch(trainer: Trainer) -> dict[str, float]:
     Where it ends without validation, Lightning still has an earlier epoch's, which is left out.
     """
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EpochTable):
-            found = {name: value for name, value in found.items() if not name.startswith("val/")} | callback.validated
+    for table in (c for c in trainer.callbacks if isinstance(c, EpochTable)):  # type: ignore[attr-defined]
+        found = {name: value for name, value in found.items() if not name.startswith("val/")} | table.validated
     return dict(sorted(found.items()))
 
 

@@ -3,9 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 
 class KeepPredictions(Callback):
@@ -19,23 +17,12 @@ class KeepPredictions(Callback):
     """
 
     def __init__(self, num_classes: int) -> None:
-        self.probabilities: NDArray[np.float32] = np.empty((0, num_classes), dtype=np.float32)
-        self.done = 0
+        self.probabilities, self.done = np.empty((0, num_classes), dtype=np.float32), 0
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loader: Any = trainer.predict_dataloaders
-        self.probabilities = np.empty((loader.image_count, self.probabilities.shape[1]), dtype=np.float32)
-        self.done = 0
+        self.probabilities.resize((loader.image_count, self.probabilities.shape[1]), refcheck=False)
 
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        assert isinstance(outputs, Tensor)
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self.probabilities[self.done : self.done + len(outputs)] = outputs.float().cpu().numpy()
         self.done += len(outputs)

@@ -1,16 +1,12 @@
-"""What every callback that writes to loggers asks: where to, when, at which step, and under which names."""
+"""Where callbacks write: every logger that shows curves and pictures, through one function each."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from torch import Tensor
-
-from imgclf.errors import InputError
-from imgclf.pictures.display import displayable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -24,9 +20,8 @@ def shows(trainer: Trainer) -> bool:
 
 def pages(trainer: Trainer) -> list[Logger]:
     """The loggers to which this process writes curves and pictures: in the first process of a fit, others have none."""
-    if not (trainer.is_global_zero and shows(trainer)):
-        return []
-    return [logger for logger in trainer.loggers if not isinstance(logger, CSVLogger)]
+    is_writer = trainer.is_global_zero and shows(trainer)
+    return [logger for logger in trainer.loggers if is_writer and not isinstance(logger, CSVLogger)]
 
 
 def writers(trainer: Trainer) -> list["SummaryWriter"]:
@@ -36,7 +31,7 @@ def writers(trainer: Trainer) -> list["SummaryWriter"]:
 
 def log_scalars(trainer: Trainer, values: Mapping[str, float], step: int) -> None:
     """Write points of curves to every logger that shows some."""
-    for logger in pages(trainer):
+    for logger in pages(trainer) if values else ():
         logger.log_metrics(dict(values), step)
 
 
@@ -54,44 +49,3 @@ def log_picture(trainer: Trainer, name: str, picture: NDArray[np.uint8], step: i
 def last_step(trainer: Trainer) -> int:
     """Number of the last optimizer step done, from 0: the place of an epoch's loss and accuracy on the x axis."""
     return max(0, trainer.global_step - 1)
-
-
-def is_due(trainer: Trainer, every_n_epochs: int) -> bool:
-    """Whether the validation of this epoch is one to draw: every n-th epoch's or, between validations, the next."""
-    between = trainer.check_val_every_n_epoch or 1
-    return (trainer.current_epoch + 1) % every_n_epochs < between
-
-
-def checked_every(callback: str, every_n_epochs: int) -> int:
-    """The number, if it is one of epochs.
-
-    Args:
-        callback: key in ``callbacks``, for the message.
-        every_n_epochs: as configured.
-
-    Raises:
-        InputError: it is below 1.
-    """
-    if every_n_epochs < 1:
-        raise InputError(
-            f"callbacks.{callback}.every_n_epochs must be at least 1, got {every_n_epochs}; to switch it off, "
-            f"callbacks.{callback}=null"
-        )
-    return every_n_epochs
-
-
-def class_names(trainer: Trainer, num_classes: int) -> list[str]:
-    """The names that the data have for their classes, and numbers for classes without a name."""
-    known = list(getattr(_data(trainer), "class_names", ()))[:num_classes]
-    return known + [str(number) for number in range(len(known), num_classes)]
-
-
-def as_seen(trainer: Trainer, images: Tensor) -> NDArray[np.uint8]:
-    """Images (n, c, h, w) as the network is fed them -> uint8 (n, h, w, 3), without the data's normalisation."""
-    data = _data(trainer)
-    pixels = images.detach().float().cpu().numpy()
-    return displayable(pixels, getattr(data, "mean", None), getattr(data, "std", None))
-
-
-def _data(trainer: Trainer) -> Any:
-    return getattr(trainer, "datamodule", None)

@@ -1,0 +1,93 @@
+"""Averages of the weights: exponential moving, and stochastic weight averaging (Izmailov et al. 2018)."""
+
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from imgclf.errors import InputError
+from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
+
+
+class Averaging(WeightAveraging):
+    """Lightning's :class:`WeightAveraging`, which validates, tests and keeps the mean, on the network's own device.
+
+    Until the first update the mean is the network itself. Statistics of batch normalisation are averaged like weights.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._average_model is not None:
+            self._average_model.to(pl_module.device)  # Lightning makes it before the network is moved
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._follow(pl_module)
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._follow(pl_module)
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._follow(pl_module)
+        super().on_train_end(trainer, pl_module)
+
+    def _follow(self, pl_module: LightningModule) -> None:
+        mean = self._average_model
+        if mean is not None and int(mean.n_averaged) == 0:
+            mean.update_parameters(pl_module)  # an update of nothing copies
+            mean.n_averaged.zero_()
+
+
+class ExponentialMovingAverage(Averaging):
+    """mean <- d * mean + (1 - d) * weights, where d grows to ``decay`` with the updates u done, as (1 + u) / (10 + u).
+
+    So the first weights are soon forgotten, as with the moving averages of TensorFlow and timm.
+
+    Args:
+        decay: from 0 to 1.
+        update_every_n_steps: optimizer steps from one update to the next.
+    """
+
+    def __init__(self, decay: Fraction, update_every_n_steps: AtLeast1 = 1) -> None:
+        require("callbacks.ema", ExponentialMovingAverage.__init__, locals())
+        self.decay, self.update_every_n_steps = decay, update_every_n_steps
+        super().__init__(multi_avg_fn=self.average)
+
+    def average(self, means: Any, weights: Any, updates: Any) -> None:
+        """One update in place, after so many others."""
+        decay = min(self.decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(decay)(means, weights, updates)  # type: ignore[no-untyped-call]
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and (step_idx + 1) % self.update_every_n_steps == 0
+
+
+class StochasticWeightAveraging(Averaging):
+    """The equal mean of the weights at the end of each epoch from ``start_epoch`` on.
+
+    It leaves the learning rate to the schedule. The paper averages at a constant or cyclic rate; under one that falls
+    to zero the last epochs differ little and so does their mean.
+
+    Args:
+        start_epoch: first epoch, from 0, whose weights count. Until then the network itself is validated and kept.
+    """
+
+    def __init__(self, start_epoch: AtLeast0) -> None:
+        require("callbacks.swa", StochasticWeightAveraging.__init__, locals())
+        super().__init__()
+        self.start_epoch = start_epoch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= self.start_epoch:
+            ends = f"the run ends after trainer.max_epochs={trainer.max_epochs}"
+            raise InputError(f"callbacks.swa.start_epoch={self.start_epoch}, but {ends}: start earlier or train longer")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        # With the last batch, not at the epoch's end, which comes after validation.
+        if trainer.is_last_batch and trainer.current_epoch >= self.start_epoch and self._average_model is not None:
+            self._average_model.update_parameters(pl_module)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return False  # on_train_batch_end does it all

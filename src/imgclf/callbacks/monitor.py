@@ -1,0 +1,185 @@
+"""Curves and texts beside loss and accuracy: within an epoch, speed, memory, the planned learning rate, the command."""
+
+import math
+import re
+import shlex
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows, writers
+from imgclf.models.classifier import Classifier
+from imgclf.ranges import AtLeast2, require
+from imgclf.run_folder import RunFolder
+from imgclf.schedules.callback import Schedule
+
+_STATUS = Path("/proc/self/status")
+LAYOUT = {
+    "training and validation": {
+        "loss": ["Multiline", ["train/loss$", "val/loss$"]],
+        "accuracy": ["Multiline", ["train/acc$", "val/acc$"]],
+    },
+    "learning rate": {"set and planned": ["Multiline", ["lr$", "lr/planned$"]]},
+}
+
+
+class Throughput(Callback):
+    """Count the training images of all processes and the seconds that training on them took.
+
+    Validation, checkpoints and pictures between epochs do not count. Each epoch's rate is logged as
+    ``images_per_second``; the counts survive resuming.
+    """
+
+    def __init__(self) -> None:
+        self.images, self.seconds = 0, 0.0
+        self._before = (0, 0.0)  # the epoch in progress
+        self._start: float | None = None  # of the stretch in progress, which ends where validation begins
+
+    @property
+    def images_per_second(self) -> float:
+        """Mean over the run so far; not a number before the first epoch has ended."""
+        return self.images / self.seconds if self.seconds else math.nan
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before = (self.images, self.seconds)
+
+    on_train_epoch_start = on_train_start
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._start is None:
+            self._start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        self.images += len(batch[1]) * trainer.world_size
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._start is not None:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize(pl_module.device)  # queued work is not done work
+            self.seconds += time.perf_counter() - self._start
+            self._start = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_validation_start(trainer, pl_module)
+        images, seconds = self.images - self._before[0], self.seconds - self._before[1]
+        if seconds > 0:
+            pl_module.log("images_per_second", images / seconds, on_epoch=True, batch_size=1, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        running = 0.0 if self._start is None else time.perf_counter() - self._start
+        return {"images": self.images, "seconds": self.seconds + running}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+
+
+class StepScalars(Callback):
+    """Every ``trainer.log_every_n_steps`` steps of an epoch: mean loss and accuracy since the point before, and the
+    Euclidean norm of the gradient of all parameters, before any clipping; the norm also at an epoch's last step.
+
+    A resumed run goes on as if it had not been stopped. Where the network is no :class:`Classifier`, the norm alone is
+    written.
+    """
+
+    def __init__(self) -> None:
+        self._epoch, self._sums = -1, torch.zeros(3)  # at the last point: loss, right, images
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        # Here for both, since every hook takes time at every step: the step's own images have been counted by now.
+        every: int = trainer.log_every_n_steps * trainer.accumulate_grad_batches  # type: ignore[attr-defined]
+        is_point = trainer.fit_loop.epoch_loop.batch_progress.current.ready % (every or sys.maxsize) == 0
+        if not (is_point or trainer.is_last_batch) or not shows(trainer):
+            return
+        # After averaging over the processes the gradient is the same in each.
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        found = {"gradient/norm": float(torch.nn.utils.get_total_norm(gradients))} if gradients else {}
+        if is_point and isinstance(pl_module, Classifier):
+            totals = pl_module.stage_totals("train")
+            sums = torch.stack([totals.loss_sum, totals.correct, totals.count.float()])
+            sums = trainer.strategy.reduce(sums, reduce_op="sum").cpu()
+            loss, right, images = (sums - self._sums if self._epoch == trainer.current_epoch else sums).tolist()
+            found |= {"train/loss_step": loss / images, "train/acc_step": right / images}
+            self._epoch, self._sums = trainer.current_epoch, sums
+        log_scalars(trainer, found, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "sums": self._sums}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._epoch, self._sums = state_dict["epoch"], state_dict["sums"].cpu()
+
+
+class Memory(Callback):
+    """At the end of each epoch, in MB: what the first process holds, and the most that its GPU held in the epoch.
+
+    Pages of mapped files do not count; the process's memory is known on Linux only.
+    """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found = {}
+        if _STATUS.exists() and (own := re.search(r"RssAnon:\s+(\d+) kB", _STATUS.read_text())):
+            found["memory/process_MB"] = int(own[1]) / 1024
+        if pl_module.device.type == "cuda":
+            found["memory/gpu_MB"] = torch.cuda.max_memory_allocated(pl_module.device) / 2**20
+        log_scalars(trainer, found, last_step(trainer))
+
+
+class PlannedRate(Callback):
+    """The rates that the schedule is going to set, as the curve ``lr/planned`` beside ``lr``, before training begins.
+
+    A run without an end, or without a schedule, has no such curve.
+
+    Args:
+        points: of the curve at most, equally far apart.
+    """
+
+    def __init__(self, points: AtLeast2) -> None:
+        require("callbacks.planned_rate", PlannedRate.__init__, locals())
+        self.points = points
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for schedule in (c for c in trainer.callbacks if isinstance(c, Schedule)):  # type: ignore[attr-defined]
+            total, steps = schedule.total_updates, 1  # optimizer steps an update
+            if total is None or not pages(trainer):
+                return
+            if schedule.interval == "epoch":
+                steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+            for update in sorted({round(i * (total - 1) / (self.points - 1)) for i in range(self.points)}):
+                # What comes before the step at which a run is resumed has been written already.
+                if update * steps >= trainer.global_step:
+                    rate = schedule.initial_rate(trainer) * schedule.curve(update, total)
+                    log_scalars(trainer, {"lr/planned": rate}, update * steps)
+
+
+class Overlays(Callback):
+    """Lay out TensorBoard's page of custom scalars: loss, accuracy and learning rate, two curves a chart."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for writer in writers(trainer):
+            writer.add_custom_scalars(LAYOUT)
+
+
+class RunText(Callback):
+    """The command that gives this run again, where it came from, and its whole configuration, from its folder.
+
+    A resumed run adds what it was resumed with at the step from which it goes on.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = RunFolder(trainer.default_root_dir)
+        texts = {"command": f"uv run scripts/train.py {shlex.join(folder.read_overrides())}"}
+        files = {"provenance": folder.run_file, "configuration": folder.config_file}
+        texts |= {tag: file.read_text(encoding="utf-8") for tag, file in files.items() if file.is_file()}
+        for writer in writers(trainer):
+            for tag, text in texts.items():
+                writer.add_text(f"run/{tag}", textwrap.indent(text, "    "), trainer.global_step)
