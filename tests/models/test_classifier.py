@@ -156,7 +156,7 @@ def test_the_memory_format_follows_network_and_precision(
 
 def test_compiling_translates_the_network_once_and_leaves_its_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", compiled.append)
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
     model = classifier(compile=True)
     model.trainer = quiet_trainer()
     for stage in ("fit", "test"):
