@@ -37,7 +37,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help=", ".join(ROWS))
+    parser.add_argument("rows", nargs="*", choices=ROWS, metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
     parser.add_argument("--short", action="store_true", help="a few steps of everything: to try it, not to measure")
@@ -47,8 +47,6 @@ def main() -> None:
         way, row, made = given.measure
         print(json.dumps(measure(way, row, made, given.short)))
         return
-    if unknown := [row for row in given.rows if row not in ROWS]:
-        parser.error(f"{unknown[0]}: there is no such row; choose among {', '.join(ROWS)}")
     with tempfile.TemporaryDirectory(prefix="imgclf-") as made:
         make_pictures(Path(made), given.images)
         print("| | plain | imgclf | limit | times plain | of the limit | rounds |\n|---|---|---|---|---|---|---|")
@@ -58,9 +56,8 @@ def main() -> None:
 
 def in_turn(row: str, made: str, short: bool) -> dict[str, float]:
     """Images per second, for start seconds, of each way."""
-    ways = ["imgclf", *(["plain"] if row != "start" else []), *(["limit"] if row in (*TRAINING, "start") else [])]
     found = {}
-    for way in ways:
+    for way in ("imgclf", *["plain"] * (row != "start"), *["limit"] * (row in (*TRAINING, "start"))):
         command = [sys.executable, __file__, "--measure", way, row, made, *(["--short"] if short else [])]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as it is for users
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -187,9 +184,8 @@ def plain(model, data, config, row, made, steps, workers, device) -> float:
         loader = DataLoader(datasets.ImageFolder(f"{made}/{part}", chapter(trains)), data.batch_size, shuffle=trains)
     else:
         loader = DataLoader(PerImage(), data.batch_size, shuffle=True, num_workers=workers)
-    net = model.net.to(device).train(trains)
-    momentum = {"momentum": config.optimizer.momentum, "weight_decay": config.optimizer.weight_decay}
-    optimizer, losses = torch.optim.SGD(net.parameters(), config.optimizer.lr, **momentum), nn.CrossEntropyLoss()
+    net, o, losses = model.net.to(device).train(trains), config.optimizer, nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(net.parameters(), o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
     batches = islice(loader, steps + 2) if steps and trains else loader
     count, total, correct, begin = 0, 0.0, 0.0, time.perf_counter()
     with torch.set_grad_enabled(trains):
