@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Overrides of scripts/train.py; epochs, the first not counted; steps an epoch, None for all; the plain loader's workers.
+# Overrides of scripts/train.py; epochs, the first not counted; steps an epoch, None for all; plain loader's workers.
 TRAINING = {
     "mlp": ("data=fashion_mnist model=mlp", 8, None, 4),
     "lenet": ("data=fashion_mnist model=lenet", 4, None, 4),
