@@ -105,7 +105,8 @@ def decoded(
     workers: int | None = None,
     on_damaged: OnDamaged = "stop",
 ) -> tuple[ImageArray, NDArray[np.int64]]:
-    """All files, in their order, from the cache where it has them as they are now, else decoded into it; and which.
+    """The pictures of these files, from the cache where it has them as they are now, else decoded into it; and the
+    positions of those files that are whole, int64.
 
     Args:
         files: lie in ``folder``.
