@@ -104,6 +104,7 @@ def decoded(
     cache_dir: str | Path | None = None,
     workers: int | None = None,
     on_damaged: OnDamaged = "stop",
+    part: str = "all",
 ) -> tuple[ImageArray, NDArray[np.int64]]:
     """The pictures of these files, from the cache where it has them as they are now, else decoded into it; and the
     positions of those files that are whole, int64.
@@ -116,6 +117,7 @@ def decoded(
             user's own cache.
         workers: processes that decode; None for one a core.
         on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them.
+        part: name for these files: an entry takes the place of an older one of the same part and settings.
     """
     digest, total = hashlib.blake2b(f"1 {decode} {on_damaged}".encode(), digest_size=16), 0
     for file in files:
@@ -126,7 +128,7 @@ def decoded(
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = Path(cache_dir or (folder / ".decoded" if os.access(folder, os.W_OK) else users / "imgclf"))
     place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
-    prefix = f"{folder.name}-{place}-{decode.size}px-"
+    prefix = f"{folder.name}-{place}-{part}-{on_damaged}-{decode.fit}-{decode.channels}x{decode.size}px-"
     entry = cache / f"{prefix}{digest.hexdigest()}"
     if not entry.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
