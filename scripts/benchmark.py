@@ -1,9 +1,8 @@
 """Speed side by side: ``uv run scripts/benchmark.py [ROW ...] [--rounds 3]``.
 
-Three ways, each in a fresh process, in turn: ``plain``, as the chapters and most tutorials do it (images one at a time
-through Pillow and torchvision's transforms, float32, loss and accuracy read after every step); ``imgclf``, its own
-scripts; ``limit``, the shortest loop over arrays in memory, in the same precision and memory format, with neither
-metrics nor files (for start: the imports alone). Ratios are taken within a round.
+Three ways, each in a fresh process: ``plain``, as the chapters and most tutorials do it (images one at a time through
+Pillow and torchvision, float32, loss and accuracy read after every step); ``imgclf``, its own scripts; ``limit``, the
+shortest loop over arrays in memory, in the same precision and memory format (for start: the imports alone).
 """
 
 import argparse
@@ -15,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from itertools import islice
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Overrides of scripts/train.py; epochs, of which the first is not counted; steps an epoch, None for all; workers of the
-# plain loader, as in the chapters.
+# Overrides of scripts/train.py; epochs, the first not counted; steps an epoch, None for all; plain loader's workers.
 TRAINING = {
     "mlp": ("data=fashion_mnist model=mlp", 8, None, 4),
     "lenet": ("data=fashion_mnist model=lenet", 4, None, 4),
@@ -31,39 +30,35 @@ TRAINING = {
         *(2, 12, 0),
     ),
 }
-ROWS = [*TRAINING, "evaluation", "augmentation", "start"]
+ROWS = [*TRAINING, "evaluation", "augmentation", "start", "all"]
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help=", ".join(ROWS))
+    parser.add_argument("rows", nargs="*", choices=ROWS, default="all", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
     parser.add_argument("--short", action="store_true", help="a few steps of everything: to try it, not to measure")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "ROW", "MADE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        way, row, made = given.measure
-        print(json.dumps(measure(way, row, made, given.short)))
+        print(json.dumps(measure(*given.measure, given.short)))
         return
-    if unknown := [row for row in given.rows if row not in ROWS]:
-        parser.error(f"{unknown[0]}: there is no such row; choose among {', '.join(ROWS)}")
     with tempfile.TemporaryDirectory(prefix="imgclf-") as made:
         make_pictures(Path(made), given.images)
         print("| | plain | imgclf | limit | times plain | of the limit | rounds |\n|---|---|---|---|---|---|---|")
-        for row in given.rows or ROWS:
+        for row in ROWS[:-1] if "all" in given.rows else given.rows:
             show(row, [in_turn(row, made, given.short) for _ in range(given.rounds)])
 
 
 def in_turn(row: str, made: str, short: bool) -> dict[str, float]:
     """Images per second, for start seconds, of each way."""
-    ways = ["imgclf", *(["plain"] if row != "start" else []), *(["limit"] if row in (*TRAINING, "start") else [])]
     found = {}
-    for way in ways:
-        command = [sys.executable, __file__, "--measure", way, row, made, *(["--short"] if short else [])]
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as it is for users
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    for way in ("imgclf", *["plain"] * (row != "start"), *["limit"] * (row in (*TRAINING, "start"))):
+        command = [sys.executable, __file__, "--measure", way, row, made, *["--short"] * short]
+        users = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        done = subprocess.run(command, env=users, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stderr[-3000:]}")
         found[way] = json.loads(done.stdout.splitlines()[-1])
@@ -111,11 +106,7 @@ def measure(way: str, row: str, made: str, short: bool) -> float:
     data, model = built(config, "data"), built(config, "model", optimizer=built(config, "optimizer"))
     trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
     if way == "imgclf":
-        seconds = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            trainer.validate(model, datamodule=data, verbose=False)
-            seconds.append(time.perf_counter() - begin)
+        seconds = timeit.repeat(lambda: trainer.validate(model, datamodule=data, verbose=False), number=1, repeat=3)
         return len(data.val_set) / min(seconds)
     data.prepare_data()
     data.setup("fit")
@@ -140,7 +131,6 @@ def product_training(overrides: list[str], epochs: int, steps: int | None) -> fl
 def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
     """The shortest hand-written training loop over float32 images in memory."""
     import torch
-    from torch.nn.functional import cross_entropy
 
     count = len(data.train_set) if steps is None else steps * data.batch_size
     images, labels = (part.to(device) for part in data.train_set[torch.arange(count)])
@@ -154,7 +144,7 @@ def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
             begin = time.perf_counter()
         for chosen in torch.split(torch.randperm(count, device=device), data.batch_size):
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                loss = cross_entropy(net(images[chosen]), labels[chosen])
+                loss = torch.nn.functional.cross_entropy(net(images[chosen]), labels[chosen])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -167,7 +157,6 @@ def plain(model, data, config, row, made, steps, workers, device) -> float:
     """One epoch of the chapters' loop for training or, for row evaluation, of their accuracy."""
     import torch
     from PIL import Image
-    from torch import nn
     from torch.utils.data import DataLoader, Dataset
     from torchvision import datasets, transforms
 
@@ -187,9 +176,8 @@ def plain(model, data, config, row, made, steps, workers, device) -> float:
         loader = DataLoader(datasets.ImageFolder(f"{made}/{part}", chapter(trains)), data.batch_size, shuffle=trains)
     else:
         loader = DataLoader(PerImage(), data.batch_size, shuffle=True, num_workers=workers)
-    net = model.net.to(device).train(trains)
-    momentum = {"momentum": config.optimizer.momentum, "weight_decay": config.optimizer.weight_decay}
-    optimizer, losses = torch.optim.SGD(net.parameters(), config.optimizer.lr, **momentum), nn.CrossEntropyLoss()
+    net, o, losses = model.net.to(device).train(trains), config.optimizer, torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(net.parameters(), o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
     batches = islice(loader, steps + 2) if steps and trains else loader
     count, total, correct, begin = 0, 0.0, 0.0, time.perf_counter()
     with torch.set_grad_enabled(trains):
@@ -225,22 +213,16 @@ def augmentation(way: str, made: str) -> float:
     torch.set_num_threads(1)
     pictures = [Image.open(file).copy() for file in sorted(Path(made, "train").rglob("*.png"))[:2048]]
     if way == "plain":
-        transform = chapter(True)
-        begin = time.perf_counter()
-        for picture in pictures:
-            transform(picture)
-        return len(pictures) / (time.perf_counter() - begin)
-    from imgclf.data.chapter import ChapterAugmentation
-    from imgclf.data.transforms import to_float
+        parts, transform = pictures, chapter(True)
+    else:
+        from imgclf.data.chapter import ChapterAugmentation
+        from imgclf.data.transforms import to_float
 
-    images = torch.from_numpy(np.stack([np.asarray(picture).transpose(2, 0, 1) for picture in pictures]))
-    transform, draws, rounds = ChapterAugmentation(), torch.Generator().manual_seed(0), 6
-    for number in range(rounds):
-        if number == 1:
-            begin = time.perf_counter()
-        for batch in images.split(128):
-            to_float(transform(batch, draws), MEAN, STD)
-    return len(images) * (rounds - 1) / (time.perf_counter() - begin)
+        parts = torch.from_numpy(np.stack([np.asarray(p).transpose(2, 0, 1) for p in pictures])).split(128)
+        augment, draws = ChapterAugmentation(), torch.Generator().manual_seed(0)
+        transform = lambda images: to_float(augment(images, draws), MEAN, STD)  # noqa: E731
+    seconds = timeit.repeat(lambda: [transform(part) for part in parts], number=1, repeat=4)
+    return len(pictures) / statistics.mean(seconds[1:])  # but for the first
 
 
 def start(way: str) -> float:

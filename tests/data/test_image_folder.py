@@ -79,6 +79,7 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path
     assert whole["data"]["train"]["images"] == [48, 3, 64, 64], "those for validation among them"
     assert whole["data"]["test"]["images"] == [15, 3, 64, 64]
     assert (grey["train_images"], grey["data"]["train"]["images"]) == (48, [48, 1, 24, 24])
+    assert "decoding" not in door(*settings, "hydra.run.dir=again").stderr, "no part takes another's place"
 
 
 def test_what_cannot_be_used_is_named_before_training(door: Door, tmp_path: Path) -> None:

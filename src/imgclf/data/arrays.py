@@ -1,6 +1,7 @@
 """Images that lie in arrays: a file of one's own, and CIFAR-10's binary archive."""
 
 import hashlib
+import io
 import logging
 import tarfile
 from pathlib import Path
@@ -49,7 +50,7 @@ class Arrays(ImageData):
         try:
             return np.load(self.file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"data.file={self.file} cannot be read as .npz ({error}): give another file") from error
+            raise InputError(f"data.file={self.file} is no .npz that can be read ({error}): give another") from error
 
     def _part(self, part: str) -> ImageArray:
         arrays, found, names = self._arrays(), [], []
@@ -111,18 +112,16 @@ class CIFAR10(ImageData):
 
     def __init__(self, dir: str, url: str, md5: str, **options: Any) -> None:
         super().__init__(**options)
-        self.dir, self.url, self.md5 = Path(dir), url, md5
-        self.archive = self.dir / url.rpartition("/")[2]
+        self.url, self.md5, self.archive = url, md5, Path(dir, url.rpartition("/")[2])
 
     def prepare_data(self) -> None:
         """Download the archive unless it is there, and compare its checksum."""
-        if not self.archive.exists():
-            try:
+        try:
+            if not self.archive.exists():
                 download(self.url, self.archive, self.md5)
-            except (OSError, RuntimeError) as error:
-                raise InputError(
-                    f"{self.url} could not be downloaded ({error}): put {self.archive.name} into data.dir={self.dir}"
-                ) from error
+        except (OSError, RuntimeError) as error:
+            told = f"put {self.archive.name} into data.dir={self.archive.parent}"
+            raise InputError(f"{self.url} could not be downloaded ({error}): {told}") from error
 
     def read_train(self) -> ImageArray:
         return self._read_batches("data_batch_")
@@ -133,12 +132,12 @@ class CIFAR10(ImageData):
     def _read_batches(self, prefix: str) -> ImageArray:
         """Each record is a label and 3,072 bytes: the red, then the green, then the blue plane."""
         try:
-            with self.archive.open("rb") as file:
-                if hashlib.file_digest(file, "md5").hexdigest() != self.md5:
-                    raise ValueError("its checksum is wrong")
-            with tarfile.open(self.archive) as packed:
-                members = sorted(n for n in packed.getnames() if Path(n).name.startswith(prefix))
-                data = b"".join(packed.extractfile(name).read() for name in members)  # type: ignore[union-attr]
+            packed = self.archive.read_bytes()
+            if hashlib.md5(packed).hexdigest() != self.md5:
+                raise ValueError("its checksum is wrong")
+            with tarfile.open(fileobj=io.BytesIO(packed)) as members:
+                names = sorted(n for n in members.getnames() if Path(n).name.startswith(prefix))
+                data = b"".join(members.extractfile(name).read() for name in names)  # type: ignore[union-attr]
             records = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3073)
         except (OSError, ValueError, tarfile.TarError, EOFError) as error:
             raise InputError(f"{self.archive} cannot be used ({error}): delete it and run again") from error

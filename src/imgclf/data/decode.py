@@ -38,7 +38,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 # More than one byte a channel; Pillow would cut their values off at 255.
 _DEEP_GREY = {"I": 65535, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "F": 1}
 _ASIDE = ".building-"
-_CHUNK = 64  # files a task: enough to hide its overhead, few enough for an even end
+_CHUNK, _AHEAD = 16, 8  # files a task, and tasks that wait for each process, so that none waits for another
 _FILES, _BYTES = 500, 10_000_000  # decoded in the time that a process takes to start
 _SHOWN = 10  # damaged files that are named
 
@@ -104,8 +104,10 @@ def decoded(
     cache_dir: str | Path | None = None,
     workers: int | None = None,
     on_damaged: OnDamaged = "stop",
+    part: str = "all",
 ) -> tuple[ImageArray, NDArray[np.int64]]:
-    """All files, in their order, from the cache where it has them as they are now, else decoded into it; and which.
+    """The pictures of these files, from the cache where it has them as they are now, else decoded into it; and the
+    positions of those files that are whole, int64.
 
     Args:
         files: lie in ``folder``.
@@ -115,6 +117,7 @@ def decoded(
             user's own cache.
         workers: processes that decode; None for one a core.
         on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them.
+        part: name for these files: an entry takes the place of an older one of the same part and settings.
     """
     digest, total = hashlib.blake2b(f"1 {decode} {on_damaged}".encode(), digest_size=16), 0
     for file in files:
@@ -125,7 +128,7 @@ def decoded(
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = Path(cache_dir or (folder / ".decoded" if os.access(folder, os.W_OK) else users / "imgclf"))
     place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
-    prefix = f"{folder.name}-{place}-{decode.size}px-"
+    prefix = f"{folder.name}-{place}-{part}-{on_damaged}-{decode.fit}-{decode.channels}x{decode.size}px-"
     entry = cache / f"{prefix}{digest.hexdigest()}"
     if not entry.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -164,6 +167,7 @@ def _make(
         batch_size=_CHUNK,
         collate_fn=partial(_decode_all, files=files, decode=decode),
         num_workers=processes if processes > 1 else 0,
+        prefetch_factor=_AHEAD if processes > 1 else None,
         generator=torch.Generator(),  # else it would draw from those of the run
     )
     try:

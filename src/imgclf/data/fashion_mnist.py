@@ -23,16 +23,9 @@ MINI = Path(__file__).parent / "fashion_mnist_mini"
 
 
 class FashionMNISTMini(ImageData):
-    """The first 1,000 training and 200 test images of each class, which ship with the package.
-
-    Args:
-        options: those of :class:`ImageData`.
-    """
+    """The first 1,000 training and 200 test images of each class, which ship with the package."""
 
     class_names = CLASS_NAMES
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
 
     def read_train(self) -> ImageArray:
         return as_tensors(*read_part(self.folder(), "train"))

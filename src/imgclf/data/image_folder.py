@@ -107,7 +107,7 @@ class ImageFolder(ImageData):
             listed = [self._listed(folder) for folder in (first, second if part == "train" else None) if folder]
             files = [file for found, _ in listed for file in found]
             labels = [label for _, found in listed for label in found]
-            images, kept = decoded(files, labels, self.dir, self.decode, **self.how)
+            images, kept = decoded(files, labels, self.dir, self.decode, part=part, **self.how)
             self._parts[part] = images, int(np.searchsorted(kept, len(listed[0][0])))
         return self._parts[part]
 
