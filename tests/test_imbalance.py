@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Door, Refused
-from run_files import config, metrics
+from run_files import metrics
 from torch.nn import functional as F  # noqa: N812
 
 from imgclf.data.batches import TrainBatches
@@ -72,7 +72,7 @@ def test_a_rare_class_is_found_more_often(remedy: str, rare: tuple[str, ...], do
 
 def test_focal_loss_trains_and_resumes(rare: tuple[str, ...], door: Door, tmp_path: Path) -> None:
     door("train.py", *rare, "loss=focal", "loss.class_weights=balanced", "hydra.run.dir=run")
-    assert config(tmp_path / "run")["loss"]["gamma"] == 2.0
+    assert "gamma: 2.0" in (tmp_path / "run" / ".hydra" / "config.yaml").read_text()
     assert metrics(tmp_path / "run")["test/balanced_acc"] > 0.55
     door("train.py", "resume=run", "trainer.max_epochs=7")
     assert "loss.gamma" in door("train.py", "resume=run", "trainer.max_epochs=8", "loss.gamma=1.0", expect=2).stderr
@@ -90,9 +90,5 @@ def test_cross_validation_validates_on_every_image_once_and_is_averaged(door: Do
 @pytest.mark.parametrize(
     "given", ["data.folds=3 data.fold=3", "data.folds=1", "loss.class_weights=[1,2]", "loss.class_weights=balance"]
 )
-def test_what_does_not_fit(given: str, refused: Refused, tmp_path: Path) -> None:
-    folder = [f"run{part}" for part in ("", "/run.json", "/error.txt", "/train.log", "/.hydra")]
-    folder += [f"run/.hydra/{name}.yaml" for name in ("config", "overrides", "hydra")]
-    refused(
-        f"train.py {given} logger=none hydra.run.dir=run", given.split()[-1].partition("=")[0], may_leave=tuple(folder)
-    )
+def test_what_does_not_fit(given: str, refused: Refused) -> None:
+    refused(f"train.py {given} logger=none", given.split()[-1].partition("=")[0])
