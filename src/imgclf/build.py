@@ -12,7 +12,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.data.module import ImageData
@@ -116,7 +116,10 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
             node.purge_step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
         elif kind in ids:
             node[KEPT_ELSEWHERE[kind]] = ids[kind]
-    return list(built_group(config, "logger").values())
+    loggers: list[Logger] = list(built_group(config, "logger").values())
+    if any(isinstance(logger, CSVLogger) and Path(logger.log_dir) == Path(config.folder) for logger in loggers):
+        raise InputError("logger: a CSVLogger would overwrite metrics.csv, which is the run's own: give it name=csv")
+    return loggers
 
 
 def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) -> None:

@@ -194,12 +194,14 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
     """Mean, std or size of the images that pretrained weights were made for; ``otherwise`` where there are none."""
     net = OmegaConf.select(_root_, "model.net")
     if not net or not net.get("weights"):
-        return otherwise
+        return OmegaConf.create(otherwise) if isinstance(otherwise, list) else otherwise
     from imgclf.models.torchvision_net import preprocessing
 
     found = preprocessing(net)[what]
     channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
-    return found if what == "size" or channels == 3 else [sum(found) / 3]  # of grey pictures, the mean of the colours
+    if what == "size":
+        return found
+    return OmegaConf.create(list(found) if channels == 3 else [sum(found) / 3])  # for grey, the mean of the colours
 
 
 OmegaConf.register_new_resolver("of_weights", _of_weights, replace=True)

@@ -73,7 +73,8 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
         for place, value in enumerate(node):
             yield from _problems(value, f"{path}[{place}]", trust)
     elif isinstance(node, dict):
-        is_trusted = str(node.get("_target_", "")).startswith(tuple(trust))  # its files, too
+        target = str(node.get("_target_", ""))
+        is_trusted = target.startswith(tuple(trust))  # its files, too
         for key, value in node.items():
             full = f"{path}.{key}" if path else str(key)
             if full == "hydra" or key == "defaults":
@@ -83,6 +84,8 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
             elif key == "_target_":
                 if (problem := _refusal(value, trust)) is not None:
                     yield f"{full}={value}: {problem}"
+            elif key == "file" and target.startswith("imgclf.data."):
+                continue  # which is read, without pickles
             elif path and not is_trusted and _leaves_folder(key, value):
                 yield f"{full}={value}: a run folder writes into itself only; 'trust=[PACKAGE.]' lets a class do more"
             elif key in _DOWNLOADS and value:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Door
+from conftest import Door, Refused
 from run_files import Board, run_json
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -88,3 +88,11 @@ def test_metrics_besides_accuracy_are_written_monitored_and_evaluated(door: Door
     assert f"{found['test/f1']:.4f}" in door("evaluate.py", "run=run").stdout
     other = ("callbacks.checkpoint.monitor=val/f2", "hydra.run.dir=other")
     assert "val/f2" in door("train.py", *given, *other, expect=2).stderr
+
+
+def test_a_csv_logger_may_not_overwrite_the_runs_own_table(refused: Refused) -> None:
+    target = "+logger.csv._target_=pytorch_lightning.loggers.CSVLogger"
+    refused(
+        f"train.py logger=none {target} '+logger.csv.save_dir=${{folder}}' '+logger.csv={{name: \"\", version: \"\"}}'",
+        "metrics.csv",
+    )

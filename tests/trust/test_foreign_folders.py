@@ -42,10 +42,10 @@ def targets(node: Any) -> set[str]:
 
 
 def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_nothing(foreign: Read) -> None:
-    groups = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "metrics", "debug")
+    groups = ("data", "model", "optimizer", "schedule", "trainer", "callbacks", "logger", "metrics", "loss", "debug")
     files = [file for group in groups for file in (ROOT / "conf" / group).glob("*.yaml")]
     named = set().union(*(targets(yaml.safe_load(file.read_text())) for file in files))
-    assert {MLP, "torch.optim.SGD", "pytorch_lightning.callbacks.EarlyStopping"} <= named
+    assert {MLP, "imgclf.optimizers.grouped.SGD", "pytorch_lightning.callbacks.EarlyStopping"} <= named
     # What logs elsewhere could carry something away.
     named -= {"pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.MLFlowLogger"}
     for target in (*named, "torch.nn.Linear", "torchvision.models.resnet18"):
