@@ -42,7 +42,7 @@ def test_a_network_a_data_set_a_schedule_and_a_sweep_of_ones_own(tmp_path: Path)
             command = ["bash", "-ec", body.replace("experiment=widths", shlex.join(["experiment=widths", *SHORT]))]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, done.stdout + done.stderr
-            output += done.stdout
+            output += done.stdout + done.stderr
     (file,) = tmp_path.glob("logs/runs/small_conv_arrays/*/metrics.json")
     assert json.loads(file.read_text())["test/acc"] > 0.9, "what is bright and what is dark can be learned"
     for said in ("SmallConv, 1,346 parameters; Arrays;", "schedules.png", "6 of 6 jobs finished", "6 runs, 2 settings"):

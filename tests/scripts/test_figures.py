@@ -72,3 +72,9 @@ def test_what_cannot_be_drawn(refused: Refused) -> None:
         "figure=features": "run=FOLDER",
     }.items():
         refused(f"figures.py {given}", word)
+
+
+def test_a_learning_rate_is_suggested(door: Door, tmp_path: Path) -> None:
+    rate = float(re.search(r"optimizer.lr=(\S+)", drawn(door, tmp_path, "figure=lr_range")["suggestion"])[1])  # type: ignore[index]
+    assert 0.01 < rate < 0.5, "0.1 is what the chapter found for this network"
+    assert [file.name for file in (tmp_path / "logs/figures/lr_range").iterdir()] == ["lr_range.png"]

@@ -10,10 +10,12 @@ import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
+from pytorch_lightning import seed_everything
+from pytorch_lightning.tuner.tuning import Tuner
 
 from imgclf.arguments import task_overrides
-from imgclf.build import built
-from imgclf.errors import InputError, say
+from imgclf.build import build, built, built_trainer
+from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import data_for, trained_model
 from imgclf.figures import curves, networks
 from imgclf.log import speak
@@ -23,6 +25,7 @@ from imgclf.run_folder import written_aside
 from imgclf.schedules.base import Schedule
 
 AtLeast1 = Annotated[int, Field(ge=1)]
+_SETTLING = 10  # steps, after which the mean that Lightning keeps of the loss says something
 
 
 def figures(config: DictConfig) -> None:
@@ -115,6 +118,31 @@ class Costs:
         _say_costs([stage._replace(name=name) for name, stage in costs.items()])
         title = f"for an image of {data.in_channels} x {data.resize} x {data.resize}, {data.num_classes} classes"
         return {"costs": networks.draw_costs(title, costs)}
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Loss of a network whose rate rises from ``min_lr`` to ``max_lr`` within so many ``steps``, by Lightning's finder
+    (Smith 2017, Cyclical Learning Rates, section 3.3); a tenth of the rate where it is lowest is a safe one."""
+
+    min_lr: Annotated[float, Field(gt=0)]
+    max_lr: Annotated[float, Field(gt=0)]
+    steps: Annotated[int, Field(ge=20)]
+
+    def draw(self, config: DictConfig) -> dict[str, Figure]:
+        seed_everything(config.seed, verbose=False)
+        data, model, _ = build(config)
+        own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False}
+        tuner, span = Tuner(built_trainer(config, **own)), (self.min_lr, self.max_lr)
+        found = tuner.lr_find(
+            model, datamodule=data, min_lr=span[0], max_lr=span[1], num_training=self.steps, update_attr=False
+        )
+        if found is None or len(found.results["loss"]) < 2 * _SETTLING:
+            raise Failed("the loss grew at once: give smaller figure.min_lr and figure.max_lr")
+        rates, losses = (found.results[name][_SETTLING:] for name in ("lr", "loss"))
+        suggested = rates[int(np.argmin(losses))] / 10
+        say(f"suggestion, a tenth of the rate with the lowest loss: optimizer.lr={suggested:.2g}")
+        return {"lr_range": curves.draw_losses(rates, losses, suggested)}
 
 
 def _without_numbers(config: DictConfig, key: str) -> Classifier:
