@@ -21,7 +21,8 @@ from imgclf.data.batches import (
     as_tensors,
 )
 from imgclf.data.kaggle import chapter_split
-from imgclf.data.module import ImageData, stratified_split
+from imgclf.data.module import ImageData
+from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
 from imgclf.models.mlp import MLP
 

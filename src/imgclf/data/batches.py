@@ -112,11 +112,9 @@ class TrainBatches(Sampler[Tensor]):
         seed: the order is a function of (seed, epoch).
         shuffle: False keeps the images in their order.
         drop_last: leave a smaller last batch out.
+        balanced: int64 (count,), labels: images are drawn so that all classes come equally often; None: each once.
         rank: this process, from 0.
-        balanced: int64 (count,), labels: each image is drawn so that every class comes as often as any other, those of
-            small ones several times an epoch, others not at all; None takes each image once.
-        world_size: number of processes. Of a smaller last batch, the up to ``world_size - 1`` images that cannot
-            be shared equally are left out of this epoch.
+        world_size: number of processes. Of a smaller last batch, up to ``world_size - 1`` images are left out.
     """
 
     count: int
@@ -232,8 +230,7 @@ class BatchLoader:
         return sum(map(len, self.sampler))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # A generator, so that nothing is drawn before the first batch is asked for: Lightning makes the iterator
-        # before it sets the epoch.
+        # A generator, which draws nothing at first: Lightning makes the iterator before it sets the epoch.
         self.handed_out = getattr(self.sampler, "first_batch", 0)
         for batch in self.loader:
             self.handed_out += 1

@@ -11,7 +11,8 @@ from pydantic import Field
 from imgclf.data.batches import ImageArray
 from imgclf.data.decode import Decode, Fit, OnDamaged, decoded
 from imgclf.data.folders import labels_of, part_folder, pictures
-from imgclf.data.module import AtLeast1, ImageData, Positions, stratified_split
+from imgclf.data.module import AtLeast1, ImageData
+from imgclf.data.split import Positions, stratified_split
 from imgclf.errors import InputError
 
 log = logging.getLogger(__name__)

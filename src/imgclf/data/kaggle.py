@@ -14,7 +14,8 @@ import numpy as np
 from imgclf.data.batches import ImageArray
 from imgclf.data.decode import Decode, decoded
 from imgclf.data.folders import is_litter
-from imgclf.data.module import AtLeast1, ImageData, Positions
+from imgclf.data.module import AtLeast1, ImageData
+from imgclf.data.split import Positions
 from imgclf.errors import InputError, nearest
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
@@ -13,10 +12,10 @@ from torch import Tensor
 from imgclf.data import transforms
 from imgclf.data.batches import Batches, BatchLoader, EvalBatches, ImageArray, TrainBatches
 from imgclf.data.decode import Decode
+from imgclf.data.split import Positions, fold_split, stratified_split
 from imgclf.errors import InputError
 
 AtLeast1 = Annotated[int, Field(ge=1)]
-Positions = NDArray[np.int64]
 
 
 class ImageData(LightningDataModule):
@@ -127,16 +126,7 @@ class ImageData(LightningDataModule):
         """The same by ``val_fraction``, or by ``folds``, whatever a data set's own way is."""
         if self.folds is None:
             return stratified_split(labels, self.val_fraction, self.seed, class_names)
-        rng, part = np.random.default_rng(self.seed), np.empty(len(labels), dtype=np.int64)
-        dealt = 0  # so that the folds are of one size, however many images each class has
-        for label in np.unique(labels):
-            members = rng.permutation(np.flatnonzero(labels == label))
-            if len(members) < self.folds:
-                name = class_names[label] if class_names else label
-                raise InputError(f"data.folds={self.folds}, but class {name} has {len(members)} image(s): give fewer")
-            part[members] = (np.arange(len(members)) + dealt) % self.folds
-            dealt += len(members)
-        return np.flatnonzero(part != self.fold), np.flatnonzero(part == self.fold)
+        return fold_split(labels, self.folds, self.fold, self.seed, class_names)
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once."""
@@ -249,22 +239,3 @@ class ImageData(LightningDataModule):
         if images.shape[1] != self.in_channels:
             images = images.expand(-1, self.in_channels, -1, -1)
         return images
-
-
-def stratified_split(
-    labels: Positions, fraction: float, seed: int, class_names: Sequence[str] | None = None
-) -> tuple[Positions, Positions]:
-    """Positions of the images that stay and of those held out, each in rising order, for labels int64 (n,).
-
-    Each class gives ``fraction`` of its images, at least one, and keeps one; which is a function of the seed.
-    """
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            name = class_names[label] if class_names else f"{label}"
-            raise InputError(f"class {name} has 1 image; at least 2 are needed to hold one out: add some")
-        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        held_out[rng.permutation(members)[:count]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
