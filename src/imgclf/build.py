@@ -19,6 +19,7 @@ from imgclf.data.module import ImageData
 from imgclf.errors import InputError, explanation
 from imgclf.finetuning import Freeze
 from imgclf.models.classifier import Classifier
+from imgclf.models.pretrained import read_checkpoint
 from imgclf.slurm import slurm_tasks
 from imgclf.tensorboard import KEPT_ELSEWHERE
 
@@ -140,19 +141,6 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
         raise InputError(
             f"{file} holds weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr"
         )
-
-
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A checkpoint's tensors and plain values; nothing in the file is executed.
-
-    Raises:
-        InputError: the file is not there, damaged, or holds more than that.
-    """
-    try:
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises many kinds for damaged files
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{file} cannot be read as a checkpoint ({first}): restore it or train again") from error
 
 
 def frozen(config: DictConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from imgclf.arguments import CONF
 from imgclf.errors import InputError, nearest
+from imgclf.ranges import AtLeast1
 
 # Arguments that the program hands over itself, so no configuration has them.
 _SUPPLIED = {
@@ -34,12 +35,12 @@ _OWN: dict[str, Any] = {
     "checkpoint": Literal["best", "last"],
     "init_from": str | None,
     "freeze": str | list[str],
-    "unfreeze_at_epoch": Annotated[int, Field(ge=1)] | None,
+    "unfreeze_at_epoch": AtLeast1 | None,
     "format": Literal["onnx", "torch", "safetensors"],
-    "sheet": Annotated[int, Field(ge=1)],
-    "rows": Annotated[int, Field(ge=1)],
+    "sheet": AtLeast1,
+    "rows": AtLeast1,
     "sweep.on_error": Literal["continue", "stop"],
-    "sweep.seeds": Annotated[int, Field(ge=1)],
+    "sweep.seeds": AtLeast1,
 }
 logging.getLogger("hydra.utils").disabled = True  # get_object would print what it raises too
 

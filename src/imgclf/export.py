@@ -31,19 +31,11 @@ class Exported(nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        self.net, self.data = predictor.model.net, predictor.data
-        self.mean = nn.Buffer(torch.tensor(self.data.mean).view(1, -1, 1, 1))
-        self.std = nn.Buffer(torch.tensor(self.data.std).view(1, -1, 1, 1))
+        self.net, self.to_input = predictor.model.net, predictor.data.to_input
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures uint8 (n, channels, size, size) as the run stores them to probabilities float32 (n, classes)."""
-        size, channels = self.data.resize, self.data.in_channels
-        inputs = (images.float() / 255 - self.mean) / self.std
-        if inputs.shape[-1] != size:
-            inputs = nn.functional.interpolate(inputs, (size, size), mode="bilinear", antialias=True)
-        if inputs.shape[1] != channels:
-            inputs = inputs.expand(-1, channels, -1, -1)
-        return self.net(inputs).softmax(dim=1)
+        return self.net(self.to_input(images)).softmax(dim=1)
 
 
 def export(config: DictConfig) -> None:

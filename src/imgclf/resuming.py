@@ -2,8 +2,9 @@
 
 from omegaconf import DictConfig
 
-from imgclf.build import frozen, read_checkpoint
+from imgclf.build import frozen
 from imgclf.errors import InputError
+from imgclf.models.pretrained import read_checkpoint
 from imgclf.run_folder import RunFolder, flat
 
 # What a resumed run keeps.

@@ -17,7 +17,7 @@ class Averaging(WeightAveraging):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._average_model is not None:
+        if self._average_model is not None:  # private, as Lightning has no other way to its mean
             self._average_model.to(pl_module.device)  # Lightning makes it before the network is moved
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

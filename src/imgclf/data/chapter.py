@@ -7,7 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from imgclf.data.transforms import Share, area_range, uniform
+from imgclf.data.transforms import area_range, uniform
+from imgclf.ranges import Fraction, NumberAbove0
 
 # The CPU crops piece by piece: with buffers of more than about 1 MB the allocator hands memory back to the system after
 # every batch, and fetching it again took longer than the work itself (128 images of 32x32: 4 to 9 ms, not 1.7).
@@ -33,9 +34,9 @@ class ChapterAugmentation:
     def __init__(
         self,
         enlarge: Annotated[float, Field(ge=1)] = 1.25,
-        min_area: Annotated[float, Field(gt=0)] = 0.64,
-        max_area: Share = 1.0,
-        flip_probability: Share = 0.5,
+        min_area: NumberAbove0 = 0.64,
+        max_area: Fraction = 1.0,
+        flip_probability: Fraction = 0.5,
     ) -> None:
         self.enlarge, self.flip_probability = enlarge, flip_probability
         self.min_area, self.max_area = area_range(min_area, max_area)

@@ -3,17 +3,17 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from imgclf.data.batches import ImageArray
 from imgclf.data.decode import Decode, Fit, OnDamaged, decoded
 from imgclf.data.folders import labels_of, part_folder, pictures
-from imgclf.data.module import AtLeast1, ImageData
+from imgclf.data.module import ImageData
 from imgclf.data.split import Positions, stratified_split
 from imgclf.errors import InputError
+from imgclf.ranges import AtLeast1, Fraction
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class ImageFolder(ImageData):
         class_names: Sequence[str],
         stored_size: AtLeast1,
         fit: Fit,
-        test_fraction: Annotated[float, Field(ge=0, le=1)],
+        test_fraction: Fraction,
         test_seed: int,
         on_damaged: OnDamaged,
         cache_dir: str | None,

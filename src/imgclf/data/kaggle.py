@@ -14,9 +14,10 @@ import numpy as np
 from imgclf.data.batches import ImageArray
 from imgclf.data.decode import Decode, decoded
 from imgclf.data.folders import is_litter
-from imgclf.data.module import AtLeast1, ImageData
+from imgclf.data.module import ImageData
 from imgclf.data.split import Positions
 from imgclf.errors import InputError, nearest
+from imgclf.ranges import AtLeast1
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 LABELS, SUBMISSION = "trainLabels.csv", "sampleSubmission.csv"

@@ -14,8 +14,7 @@ from imgclf.data.batches import Batches, BatchLoader, EvalBatches, ImageArray, T
 from imgclf.data.decode import Decode
 from imgclf.data.split import Positions, fold_split, stratified_split
 from imgclf.errors import InputError
-
-AtLeast1 = Annotated[int, Field(ge=1)]
+from imgclf.ranges import AtLeast0, AtLeast1, AtLeast2, NumberAbove0
 
 
 class ImageData(LightningDataModule):
@@ -61,13 +60,13 @@ class ImageData(LightningDataModule):
         num_classes: AtLeast1,
         resize: AtLeast1,
         mean: Sequence[float] | None,
-        std: Sequence[Annotated[float, Field(gt=0)]] | None,
+        std: Sequence[NumberAbove0] | None,
         batch_size: AtLeast1,
         eval_batch_size: AtLeast1,
         val_fraction: Annotated[float, Field(gt=0, lt=1)],
         seed: int,
-        folds: Annotated[int, Field(ge=2)] | None = None,
-        fold: Annotated[int, Field(ge=0)] = 0,
+        folds: AtLeast2 | None = None,
+        fold: AtLeast0 = 0,
         shuffle: bool = True,
         sampler: Literal["uniform", "balanced"] = "uniform",
         drop_last: bool = False,

@@ -78,7 +78,7 @@ def _unpack(archive: Path, stage: Path) -> None:
         try:
             if archive.suffix == ".7z":
                 with py7zr.SevenZipFile(archive) as packed:
-                    packed.extractall(inner)  # which refuses names that lead out, and compares checksums
+                    packed.extract(inner, targets={name for name in packed.getnames() if _target(name)})
             else:
                 with zipfile.ZipFile(archive) as members:
                     members.extractall(inner, [name for name in members.namelist() if _target(name)])

@@ -17,10 +17,10 @@ from pydantic import Field
 from torch import Tensor
 
 from imgclf.errors import InputError
+from imgclf.ranges import AtLeast0, Fraction, NumberAbove0
 
 Transform = Callable[..., Tensor]
 Mix = Literal["none", "mixup", "cutmix"]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def apply(transforms: Sequence[Transform], images: Tensor, generator: torch.Generator) -> Tensor:
@@ -74,8 +74,8 @@ class PadCropFlip:
 
     def __init__(
         self,
-        pad_pixels: Annotated[int, Field(ge=0)] = 4,
-        flip_probability: Share = 0.5,
+        pad_pixels: AtLeast0 = 4,
+        flip_probability: Fraction = 0.5,
         mode: Literal["reflect", "replicate", "constant"] = "reflect",
     ) -> None:
         self.pad_pixels, self.flip_probability, self.mode = pad_pixels, flip_probability, mode
@@ -117,10 +117,10 @@ class RandomResizedCrop:
 
     def __init__(
         self,
-        min_area: Annotated[float, Field(gt=0)] = 0.35,
-        max_area: Share = 1.0,
+        min_area: NumberAbove0 = 0.35,
+        max_area: Fraction = 1.0,
         max_ratio: Annotated[float, Field(ge=1)] = 4 / 3,
-        flip_probability: Share = 0.5,
+        flip_probability: Fraction = 0.5,
     ) -> None:
         self.min_area, self.max_area = area_range(min_area, max_area)
         self.max_ratio, self.flip_probability = max_ratio, flip_probability
@@ -145,7 +145,7 @@ class RandomResizedCrop:
 class ColorJitter:
     """Change brightness, contrast and, of colour images, saturation, each by a factor in [1 - x, 1 + x]."""
 
-    def __init__(self, brightness: Share = 0.3, contrast: Share = 0.3, saturation: Share = 0.3) -> None:
+    def __init__(self, brightness: Fraction = 0.3, contrast: Fraction = 0.3, saturation: Fraction = 0.3) -> None:
         self.by = (brightness, contrast, saturation)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -167,7 +167,7 @@ class RandomErasing:
         max_area: largest share.
     """
 
-    def __init__(self, probability: Share = 0.5, min_area: Share = 0.02, max_area: Share = 0.3) -> None:
+    def __init__(self, probability: Fraction = 0.5, min_area: Fraction = 0.02, max_area: Fraction = 0.3) -> None:
         self.probability = probability
         self.min_area, self.max_area = area_range(min_area, max_area)
 

@@ -21,10 +21,10 @@ from imgclf.figures import curves, networks
 from imgclf.log import speak
 from imgclf.models.activations import ACTIVATIONS, Activation
 from imgclf.models.classifier import Classifier
+from imgclf.ranges import AtLeast0, AtLeast1, NumberAbove0
 from imgclf.run_folder import written_aside
 from imgclf.schedules.base import Schedule
 
-AtLeast1 = Annotated[int, Field(ge=1)]
 _SETTLING = 10  # steps, after which the mean that Lightning keeps of the loss says something
 
 
@@ -65,7 +65,7 @@ class Schedules:
     """
 
     updates: AtLeast1
-    warmup_updates: Annotated[int, Field(ge=0)]
+    warmup_updates: AtLeast0
     curves: Annotated[Mapping[str, Any], Field(min_length=1)]
 
     def draw(self, config: DictConfig) -> dict[str, Figure]:
@@ -125,8 +125,8 @@ class LearningRates:
     """Loss of a network whose rate rises from ``min_lr`` to ``max_lr`` within so many ``steps``, by Lightning's finder
     (Smith 2017, Cyclical Learning Rates, section 3.3); a tenth of the rate where it is lowest is a safe one."""
 
-    min_lr: Annotated[float, Field(gt=0)]
-    max_lr: Annotated[float, Field(gt=0)]
+    min_lr: NumberAbove0
+    max_lr: NumberAbove0
     steps: Annotated[int, Field(ge=20)]
 
     def draw(self, config: DictConfig) -> dict[str, Figure]:
@@ -171,7 +171,7 @@ class Features:
     """
 
     split: Literal["validation", "test"]
-    images: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    images: Annotated[list[AtLeast0], Field(min_length=1)]
     stages: list[str | int] | None
     channels: AtLeast1
 

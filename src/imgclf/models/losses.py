@@ -1,17 +1,16 @@
 """Losses of training; validation and test report the plain cross-entropy, so that runs can be compared."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from imgclf.errors import InputError
-from imgclf.ranges import require
+from imgclf.ranges import NumberFrom0, require
 
-Weights = Literal["balanced"] | Sequence[Annotated[float, Field(ge=0)]] | None
+Weights = Literal["balanced"] | Sequence[NumberFrom0] | None
 
 
 class CrossEntropy(nn.Module):
@@ -52,7 +51,7 @@ class Focal(CrossEntropy):
         class_weights: as there.
     """
 
-    def __init__(self, gamma: Annotated[float, Field(ge=0)] = 2.0, class_weights: Weights = None) -> None:
+    def __init__(self, gamma: NumberFrom0 = 2.0, class_weights: Weights = None) -> None:
         super().__init__(class_weights)
         require("loss", Focal.__init__, locals())
         self.gamma = gamma

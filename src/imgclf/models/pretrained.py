@@ -14,27 +14,35 @@ log = logging.getLogger(__name__)
 _SHOWN = 4  # names of tensors, each time
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """A state_dict: a .safetensors file, or a checkpoint of torch's or Lightning's, of which nothing is executed.
+def read_checkpoint(file: Path, remedy: str = "restore it or train again") -> dict[str, Any]:
+    """Tensors and plain values of a file of torch's or safetensors'; nothing in it is executed.
 
     Raises:
-        InputError: it is not there, damaged, or holds no tensors.
+        InputError: it is not there, damaged, or holds more than that, with the ``remedy``.
     """
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            found: Any = load_file(file)
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            return dict(load_file(file))
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
     except ImportError:
         raise InputError(f"{file}: safetensors is not installed: uv run --extra export ...") from None
     except Exception as error:  # torch raises many kinds for damaged files
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{file} cannot be read as weights ({first}): give a state_dict, or safetensors") from error
+        raise InputError(f"{file} cannot be read as a checkpoint ({first}): {remedy}") from error
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """A state_dict, by itself or in a checkpoint, without the prefixes that wrappers give its names.
+
+    Raises:
+        InputError: the file cannot be read, or holds no tensors.
+    """
+    found: Any = read_checkpoint(file, "give a state_dict, or safetensors")
     for key in ("state_dict", "model"):
-        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
-    state = {k: v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, dict) else {}
+        found = found[key] if isinstance(found.get(key), dict) else found
+    state = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not state:
         raise InputError(f"{file} holds no tensors by name: give a state_dict, or safetensors")
     for prefix in ("module.", "_orig_mod.", "net."):  # of DDP, torch.compile, and this package

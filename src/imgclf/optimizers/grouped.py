@@ -1,13 +1,12 @@
 """torch's optimizers, which may treat a network's parameters differently: its norms, its biases, its last layer."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 
-Factor = Annotated[float, Field(gt=0)]
+from imgclf.ranges import NumberAbove0
 
 
 def grouped(
@@ -47,7 +46,7 @@ class SGD(torch.optim.SGD):
     """
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, head_lr_factor: Factor = 1.0, decay_all: bool = True, **settings: Any
+        self, params: Any, lr: float = 1e-3, head_lr_factor: NumberAbove0 = 1.0, decay_all: bool = True, **settings: Any
     ) -> None:
         super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)
 
@@ -56,6 +55,6 @@ class AdamW(torch.optim.AdamW):
     """As torch's, with the same arguments besides as :class:`SGD`."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, head_lr_factor: Factor = 1.0, decay_all: bool = True, **settings: Any
+        self, params: Any, lr: float = 1e-3, head_lr_factor: NumberAbove0 = 1.0, decay_all: bool = True, **settings: Any
     ) -> None:
         super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)
