@@ -62,6 +62,16 @@ def test_the_page_draws_its_charts(sweep: Path, tmp_path: Path) -> None:
     assert page.count('class="legendtoggle"') == 4, "a line a setting"
 
 
+def test_a_search_is_told_which_settings_go_with_the_best(make_run: MakeRun, tmp_path: Path) -> None:
+    """Of six trials the rates have the ranks 1 to 6, their accuracies 1, 2, 3, 4, 6, 5: 1 - 6 · 2 / (6 · 35) = 0.94."""
+    found = zip((0.01, 0.02, 0.05, 0.1, 0.3, 0.6), (0.5, 0.6, 0.65, 0.7, 0.9, 0.8), strict=True)
+    for rate, acc in found:
+        make_run(f"s/{rate}", {"optimizer.lr": rate}, acc=acc)
+    write_report([tmp_path / "s"])
+    page = (tmp_path / "s" / "report.html").read_text()
+    assert re.search(r"best/val/acc: .*\blr \+0\.94", page)
+
+
 def test_what_a_folder_says_is_shown_and_never_executed(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(f"s/<b>{EVIL.replace('/', '')}", {"model.note": EVIL, f"model.{EVIL}": 1}, error=EVIL, acc=0.5)
     make_run("s/1", {"model.note": '" onmouseover="alert(1)'}, metrics={"val/acc": 0.1, EVIL: 1})

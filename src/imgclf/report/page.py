@@ -39,7 +39,7 @@ def page(runs: Runs, found: Sequence[Table], title: str) -> str:
 
 
 def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
-    """Curves; a point a group for each setting; of a search, parallel coordinates."""
+    """Curves; a point a group for each setting; of a search, parallel coordinates and Spearman's rank correlations."""
     curves = curves[curves.run.isin(table.runs.index)].dropna(axis="columns", how="all")
     names = [name for name in _CURVES if name in curves]
     figures = [_curves(table, curves, names)] if names else []
@@ -66,7 +66,10 @@ def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
         dimensions.append(axis | {"values": places.tolist()})
     dimensions.append({"label": mean.name, "values": mean.tolist()})
     lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": mean.tolist(), "colorscale": "Viridis"}}
-    figures.append({"data": [lines], "layout": {"height": 380, "margin": {"t": 60, "l": 80}}})
+    ranks = settings.select_dtypes("number").rank().corrwith(mean.rank()).dropna()
+    told = ", ".join(f"{title} {value:+.2f}" for title, value in ranks.items()) or "none, for no setting is a number"
+    title = {"text": f"Spearman's rank correlation with {mean.name}: {told}", "font": {"size": 13}, "y": 0.98}
+    figures.append({"data": [lines], "layout": {"title": title, "height": 400, "margin": {"t": 90, "l": 80}}})
     return figures
 
 
