@@ -68,8 +68,8 @@ def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
     lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": mean.tolist(), "colorscale": "Viridis"}}
     ranks = settings.select_dtypes("number").rank().corrwith(mean.rank()).dropna()
     told = ", ".join(f"{title} {value:+.2f}" for title, value in ranks.items()) or "none, for no setting is a number"
-    title = {"text": f"Spearman's rank correlation with {mean.name}: {told}", "font": {"size": 13}, "y": 0.98}
-    figures.append({"data": [lines], "layout": {"title": title, "height": 400, "margin": {"t": 90, "l": 80}}})
+    heading = {"text": f"Spearman's rank correlation with {mean.name}: {told}", "font": {"size": 13}, "y": 0.98}
+    figures.append({"data": [lines], "layout": {"title": heading, "height": 400, "margin": {"t": 90, "l": 80}}})
     return figures
 
 
