@@ -1,0 +1,68 @@
+"""Muon: steps of equal size in all directions of a hidden matrix, AdamW's steps elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Door, Undisturbed
+from own import OWN, stopping
+from run_files import metrics, table
+from torch import nn
+
+from imgclf.errors import InputError
+from imgclf.optimizers.muon import Muon, orthogonalised
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(32, 5), nn.Linear(5, 4))
+
+
+def gradients(network: nn.Module) -> None:
+    network(torch.randn(6, 3, 4, 4)).square().sum().backward()
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_hidden_matrices_take_orthogonal_steps_of_adamws_size_the_rest_adamws(memory: torch.memory_format) -> None:
+    ours, theirs = net().to(memory_format=memory), net().to(memory_format=memory)
+    settings = {"lr": 0.01, "betas": (0.9, 0.95), "weight_decay": 0.0}
+    optimizers = Muon(ours.parameters(), **settings), torch.optim.AdamW(theirs.parameters(), **settings)
+    before = [p.detach().clone() for p in ours.parameters()]
+    for network, optimizer in zip((ours, theirs), optimizers, strict=True):
+        torch.manual_seed(1)
+        gradients(network)
+        optimizer.step()
+    names = [name for name, _ in ours.named_parameters()]
+    for name, then, own, other in zip(names, before, ours.parameters(), theirs.parameters(), strict=True):
+        if name in ("0.weight", "3.weight"):
+            step = (own.detach() - then).flatten(1)
+            values = torch.linalg.svdvals(step) / (0.01 * 0.2 * max(step.shape) ** 0.5)
+            assert values.min() > 0.3
+            assert values.max() < 1.3
+            assert torch.sign(step).eq(-torch.sign(own.grad.flatten(1))).float().mean() > 0.6, "downhill"
+        else:
+            assert torch.equal(own, other), name
+
+
+def test_an_orthogonal_matrix_stays_and_a_tall_one_is_treated_as_its_transpose() -> None:
+    square = torch.linalg.qr(torch.randn(6, 6))[0]
+    assert torch.linalg.svdvals(orthogonalised(square)).sub(1).abs().max() < 0.3
+    tall = torch.randn(9, 4)
+    assert torch.equal(orthogonalised(tall), orthogonalised(tall.T).T)
+
+
+def test_a_network_learns_by_it_and_a_stopped_run_comes_to_the_same_numbers(
+    door: Door, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    given = ("model=lenet", "optimizer=muon", "schedule=cosine", "trainer.max_epochs=2", "trainer.precision=32-true")
+    whole = undisturbed(*given)
+    assert metrics(whole)["val/acc"] > 0.6, "chance is 0.1"
+    stop = stopping(tmp_path / "armed", "SIGTERM", step=40)
+    door("train.py", *given, stop, "hydra.run.dir=run", expect=143, **OWN)
+    door("train.py", "resume=run", "trust=[own.]", "~callbacks.stop", **OWN)
+    assert (metrics(tmp_path / "run"), table(tmp_path / "run")) == (metrics(whole), table(whole))
+
+
+def test_values_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match=r"optimizer\.momentum=1\.5"):
+        Muon(net().parameters(), lr=0.1, momentum=1.5)
