@@ -1,6 +1,7 @@
 """Starting from weights that exist: torchvision's, a file's, another run's; and holding layers fixed."""
 
 import logging
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from run_files import assert_same, weights
 
 import imgclf
+from imgclf.errors import InputError
 from imgclf.models.torchvision_net import torchvision_net
 
 RESNET = (
@@ -131,6 +133,26 @@ def test_the_last_layer_of_a_torchvision_network_is_trained_on_photos(
     assert all(torch.equal(kept[name], tensor) for name, tensor in pretrained.items() if not name.startswith("fc."))
     (tmp_path / "w.pth").unlink()
     assert "test" in door("evaluate.py", "run=run").stdout, "without the file"
+
+
+def test_default_weights_are_downloaded_once_and_held_against_their_checksum(
+    pretrained: dict[str, torch.Tensor], served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    packed = (tmp_path / "w.pth").read_bytes()
+    entry = torchvision.models.ResNet18_Weights.DEFAULT.value
+    for name in (f"resnet18-{sha256(packed).hexdigest()[:8]}.pth", "resnet18-00000000.pth"):
+        (served[0] / name).write_bytes(packed)
+        monkeypatch.setattr(entry, "url", f"{served[1]}/{name}")
+        if "00000000" in name:
+            with pytest.raises(InputError, match=r"resnet18-00000000\.pth cannot be had .*hash.*weights=FILE"):
+                torchvision_net("resnet18", 3, 2, weights="DEFAULT")
+            assert not (tmp_path / "home" / "hub" / "checkpoints" / name).exists()
+        else:
+            net = torchvision_net("resnet18", 3, 2, weights="DEFAULT")
+            assert torch.equal(net.conv1.weight, pretrained["conv1.weight"])
+            monkeypatch.setattr(entry, "url", f"http://127.0.0.1:9/{name}")
+            torchvision_net("resnet18", 3, 2, weights="DEFAULT")
 
 
 def test_preprocessing_is_what_the_weights_were_trained_with_unless_given(

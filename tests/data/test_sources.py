@@ -2,14 +2,11 @@
 
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import shutil
 import struct
 import tarfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +33,6 @@ def mini(**changes: Any) -> FashionMNISTMini:
     data.setup("fit")
     data.setup("test")
     return data
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the address at which a server of this machine gives its files."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            super().__init__(*arguments, directory=str(folder), **settings)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 def test_training_validation_and_test_images_are_kept_apart() -> None:
