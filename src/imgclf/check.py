@@ -220,5 +220,7 @@ def _mismatch(value: Any, annotation: Any, default: Any) -> str | None:
 
 def _show(value: Any) -> str:
     """A value as it is written on the command line."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str).replace('"', "")
+    text = json.dumps(value, default=str, ensure_ascii=False).replace('"', "")
+    if isinstance(value, str):  # quotes, where it would look like a list
+        text = f"'{value}'" if value[:1] in ("[", "{") else value
     return text if len(text) <= 60 else f"{text[:57]}..."

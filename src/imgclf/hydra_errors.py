@@ -33,7 +33,9 @@ def explained(error: BaseException, config_name: str) -> BaseException:
         return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
     lines = [line for line in first.splitlines() if line.strip() and not line.startswith(("Error parsing", "See http"))]
     if isinstance(error, OverrideParseException):
-        return InputError(f"{error.override}: {lines[0]}; write KEY=VALUE, odd characters quoted: \"KEY='VALUE'\"")
+        what = "this cannot be read" if lines[0].startswith("Lexer") else lines[0]
+        forms = "\"KEY='VALUE'\", of a list each entry by itself, \"KEY=['A','B']\""
+        return InputError(f"{error.override}: {what}; write KEY=VALUE, odd characters quoted: {forms}")
     if isinstance(error, OmegaConfBaseException):
         return InputError(f"{error.full_key}: {lines[0]}")
     if isinstance(error, HydraException) or type(error) is ValueError:  # what Hydra says of combinations of its flags

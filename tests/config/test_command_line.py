@@ -78,7 +78,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("+callbacks.x._target_=os.nope", "callbacks.x._target_=os.nope"),
     ("optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2", "--multirun"),
     ("model.hidden_sizes=[256", "model.hidden_sizes=[256", "KEY=VALUE"),
-    ("+data.class_names=[Hund,Kätzchen]", "data.class_names=[Hund,Kätzchen]", "quoted"),
+    ("+data.class_names=[Hund,Kätzchen]", "data.class_names=[Hund,Kätzchen]", "['A','B']"),
     ("data.batch_size", "data.batch_size", "KEY=VALUE"),
     ("name='${nope}'", "'nope'"),
     ("'model.dropout=${nope}'", "model.dropout", "'nope'"),
