@@ -24,7 +24,7 @@ Images = NDArray[np.uint8] | Image.Image | str | Path | Sequence[Image.Image | s
 
 
 class Predictor:
-    """What :func:`imgclf.load` gives.
+    """What ``imgclf.load`` gives.
 
     Args:
         model: the network, ready for evaluation; ``predictor.model.to("cuda")`` moves the work there.

@@ -41,7 +41,7 @@ class ImageData(LightningDataModule):
         drop_last: leave a smaller last training batch out.
         num_workers: processes that gather batches ahead; 0 is fastest for images in memory.
         augment: which of ``augmentations`` training images go through, one or several in their order; or ``none``.
-        augmentations: by name; see :mod:`imgclf.data.transforms`.
+        augmentations: by name; see ``imgclf.data.transforms``.
         mix: ``mixup`` or ``cutmix`` mixes the images of each training batch, and their labels; or ``none``.
         resident: keep the images in a GPU's memory, where gathering a batch costs next to nothing; ``auto`` does so
             where they take no more than a quarter of what is free. Each process of a DDP run keeps all of them.
