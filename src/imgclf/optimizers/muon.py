@@ -28,6 +28,7 @@ class Muon(torch.optim.AdamW):
         betas: of AdamW, for the others.
         eps: likewise.
         weight_decay: of matrices and last layer; biases and normalisation have none.
+        head_lr_factor: by which the rate of the last layer's matrix is larger.
     """
 
     def __init__(
@@ -38,15 +39,16 @@ class Muon(torch.optim.AdamW):
         betas: tuple[float, float] = (0.9, 0.95),
         eps: NumberAbove0 = 1e-8,
         weight_decay: NumberFrom0 = 0.01,
+        head_lr_factor: NumberAbove0 = 1.0,
     ) -> None:
-        require("optimizer", Muon.__init__, {"lr": lr, "momentum": momentum, "eps": eps, "weight_decay": weight_decay})
+        require("optimizer", Muon.__init__, locals() | {"betas": (betas[0], betas[1])})
         every = list(params)
         head = max((place for place, p in enumerate(every) if p.ndim > 1), default=0)
         hidden = [p for p in every[:head] if p.ndim > 1]
         others = [p for p in every if p.ndim < 2]
         groups: list[dict[str, Any]] = [
             {"params": hidden, "momentum": momentum},
-            {"params": every[head : head + 1]},
+            {"params": every[head : head + 1], "lr": lr * head_lr_factor},
             {"params": others, "weight_decay": 0.0},
         ]
         filled = [group for group in groups if group["params"]]
