@@ -60,6 +60,8 @@ def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback
     data: ImageData = built(config, "data")
     own = {key: built(config, key) for key in ("optimizer", "loss") if config.get(key)}
     model: LightningModule = built(config, "model", **own)
+    if config.get("unfreeze_at_epoch") is not None and not config.get("freeze"):
+        raise InputError(f"unfreeze_at_epoch={config.unfreeze_at_epoch}: nothing is held, add freeze=backbone")
     freezing = [] if not config.get("freeze") else [Freeze(model, config.freeze, config.get("unfreeze_at_epoch"))]
     # Once for nothing, so that a value that it refuses shows before data is read.
     built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)
@@ -91,7 +93,9 @@ def _require_measured(config: DictConfig, model: LightningModule, callbacks: dic
         watched = str(getattr(callback, "monitor", ""))
         told = f"callbacks.{name}.monitor={watched}"
         if ours and watched.startswith(("train/", "val/", "test/")) and watched not in known:
-            raise InputError(f"{told} is not measured in training: choose one of {', '.join(known)}")
+            raise InputError(
+                f"{told} is not measured in training: choose one of {', '.join(known)}, or add metrics=full"
+            )
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")
 

@@ -63,7 +63,9 @@ def check(config: DictConfig, script: str) -> None:
         missing = sorted(OmegaConf.missing_keys(config) - supplied)
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"{getattr(error, 'full_key', None) or 'the configuration'}: {_first(error)}") from error
+        told = _first(error).removeprefix("InputError raised while resolving interpolation: ")
+        where = "" if told != _first(error) else f"{getattr(error, 'full_key', None) or 'the configuration'}: "
+        raise InputError(f"{where}{told}") from error
     if script == "figures":  # which need not all that a run needs
         missing = [key for key in missing if key.startswith("figure")]
     problems = [f"{key}=???: must be given; write {key}=VALUE" for key in missing]

@@ -191,17 +191,26 @@ def _gpus_of_a_job(accelerator: str, devices: Any) -> int:
 
 
 def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """Mean, std or size of the images that pretrained weights were made for; ``otherwise`` where there are none."""
-    net = OmegaConf.select(_root_, "model.net")
-    if not net or not net.get("weights"):
-        return OmegaConf.create(otherwise) if isinstance(otherwise, list) else otherwise
-    from imgclf.models.torchvision_net import preprocessing
+    """Mean, std or size of the images that the weights to start from were made for; ``otherwise`` where none are."""
+    net, source = OmegaConf.select(_root_, "model.net"), _root_.get("init_from")
+    if source and Path(source, ".hydra", "config.yaml").is_file():
+        from imgclf.run_folder import RunFolder
 
-    found = preprocessing(net)[what]
+        data = RunFolder(source).read_config()["data"]
+        found = data.get({"size": "resize"}.get(what, what)) or otherwise
+    elif net and net.get("weights"):
+        from imgclf.models.torchvision_net import preprocessing
+
+        found = preprocessing(net)[what]
+    else:
+        found = otherwise
+    if found == otherwise or found is None:
+        return OmegaConf.create(otherwise) if isinstance(otherwise, list) else otherwise
     channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
     if what == "size":
         return found
-    return OmegaConf.create(list(found) if channels == 3 else [sum(found) / 3])  # for grey, the mean of the colours
+    # Of grey pictures the mean of the colours, of colours thrice that of the grey ones.
+    return OmegaConf.create(list(found) if channels == len(found) else channels * [sum(found) / len(found)])
 
 
 OmegaConf.register_new_resolver("of_weights", _of_weights, replace=True)

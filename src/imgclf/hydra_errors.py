@@ -27,8 +27,8 @@ def explained(error: BaseException, config_name: str) -> BaseException:
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
         key = found[1].lstrip("+~")
         near = nearest(key, _keys(config_name, key))
-        remedy = f"Did you mean {near}?" if near else "--cfg job lists all"
-        return InputError(f"{key}: there is no such key. {remedy}; to add a new one: +{key}=VALUE")
+        remedy = f"Did you mean {near}?" if near else "--cfg job lists all."
+        return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
         return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
     lines = [line for line in first.splitlines() if line.strip() and not line.startswith(("Error parsing", "See http"))]

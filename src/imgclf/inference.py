@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imgclf.build import built
+from imgclf.data.decode import DAMAGE, why
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.evaluate import trained_model
@@ -44,13 +45,13 @@ class Predictor:
         """Probabilities (n, classes).
 
         Args:
-            images: arrays uint8 (n, h, w, c) or, grey, (n, h, w); PIL pictures or paths, one or a sequence of them; of
-                any size and mode, each is decoded as the run's own pictures were.
+            images: arrays uint8 (n, h, w, c) or, grey, (n, h, w), or one (h, w, c); PIL pictures or paths, one or a
+                sequence of them; of any size and mode, each is decoded as the run's own pictures were.
             average_flips: average over each image and its mirror image.
         """
         self.model.average_flips = average_flips
         batches = [self.model.predict_step((inputs, inputs), 0).cpu().numpy() for inputs in self._inputs(images)]
-        return np.concatenate(batches)
+        return np.concatenate([np.empty((0, self.model.num_classes), np.float32), *batches])
 
     @torch.no_grad()
     def embed(self, images: Images) -> NDArray[np.float32]:
@@ -74,16 +75,20 @@ class Predictor:
         """Batches as the network is fed; few pictures are open at a time."""
         if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim not in (3, 4)):
             raise InputError(f"images: expected uint8 (n, h, w, c), got {images.dtype} {images.shape}")
+        if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (1, 3):
+            images = images[None]  # one (h, w, c); nobody has grey pictures one or three pixels wide
         rest = iter([images] if isinstance(images, str | Path | Image.Image) else images)
         while batch := list(islice(rest, self.data.eval_batch_size)):
-            pixels = np.stack([self.data.decode(_picture(image)) for image in batch])
+            pixels = np.stack([self._decoded(image) for image in batch])
             yield self.data.to_input(torch.from_numpy(pixels).to(self.model.device)).to(self.model.dtype)
 
-
-def _picture(image: NDArray[np.uint8] | Image.Image | str | Path) -> Image.Image | Path:
-    if isinstance(image, np.ndarray):
-        return Image.fromarray(image[..., 0] if image.shape[-1] == 1 and image.ndim == 3 else image)
-    return image if isinstance(image, Image.Image) else Path(image)
+    def _decoded(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> NDArray[np.uint8]:
+        if isinstance(image, np.ndarray):
+            image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 and image.ndim == 3 else image)
+        try:
+            return self.data.decode(image if isinstance(image, Image.Image) else Path(image))
+        except DAMAGE as error:
+            raise InputError(f"{image} cannot be read as a picture: {why(error)}") from error
 
 
 def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -> Predictor:

@@ -39,8 +39,10 @@ def class_folders(folder: str | Path) -> list[str]:
     names = sorted(e.name for e in os.scandir(source) if e.is_dir()) if source.is_dir() else []
     names = [name for name in names if not is_litter(name)]
     if len(names) < 2:
-        found = f"{source} holds {len(names)} folder(s)" if source.is_dir() else f"there is no folder {source}"
-        raise InputError(f"{found}: give one of train/CLASS/PICTURE or CLASS/PICTURE, with at least two classes")
+        found = f"{source} holds {len(names)} folder(s)" if source.is_dir() else "there is no such folder"
+        raise InputError(
+            f"data.dir={folder}: {found}; give one of train/CLASS/PICTURE or CLASS/PICTURE, with at least two classes"
+        )
     return names
 
 

@@ -29,8 +29,10 @@ def read_checkpoint(file: Path, remedy: str = "restore it or train again") -> di
     except ImportError:
         raise InputError(f"{file}: safetensors is not installed: uv run --extra export ...") from None
     except Exception as error:  # torch raises many kinds for damaged files
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{file} cannot be read as a checkpoint ({first}): {remedy}") from error
+        first = str(error).strip().partition("\n")[0][:80]
+        raise InputError(
+            f"{file} cannot be read as a checkpoint ({type(error).__name__}: {first}): {remedy}"
+        ) from error
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -67,8 +69,8 @@ def torchvision_weights(name: str, weights: str) -> dict[str, Tensor]:
             url = known[weights].url
             raise InputError(f"{url} cannot be had ({error}): give the file by model.net.weights=FILE") from error
     if not Path(weights).is_file():
-        near = nearest(weights, ["DEFAULT", *known.__members__])
-        hint = f"Did you mean {near}?" if near else f"There are DEFAULT, {', '.join(known.__members__)}"
+        near = nearest(weights, known.__members__)
+        hint = f"Did you mean {near}?" if near else f"There are {', '.join(known.__members__)}"
         raise InputError(f"model.net.weights={weights}: neither weights of {name} nor a file. {hint}")
     return read_weights(Path(weights))
 

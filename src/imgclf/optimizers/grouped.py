@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imgclf.ranges import NumberAbove0
+from imgclf.ranges import NumberAbove0, NumberFrom0
 
 
 def grouped(
@@ -46,7 +46,12 @@ class SGD(torch.optim.SGD):
     """
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, head_lr_factor: NumberAbove0 = 1.0, decay_all: bool = True, **settings: Any
+        self,
+        params: Any,
+        lr: NumberFrom0 = 1e-3,
+        head_lr_factor: NumberAbove0 = 1.0,
+        decay_all: bool = True,
+        **settings: Any,
     ) -> None:
         super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)
 
@@ -55,6 +60,11 @@ class AdamW(torch.optim.AdamW):
     """As torch's, with the same arguments besides as :class:`SGD`."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, head_lr_factor: NumberAbove0 = 1.0, decay_all: bool = True, **settings: Any
+        self,
+        params: Any,
+        lr: NumberFrom0 = 1e-3,
+        head_lr_factor: NumberAbove0 = 1.0,
+        decay_all: bool = True,
+        **settings: Any,
     ) -> None:
         super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)
