@@ -1,5 +1,6 @@
 """What tests share: scripts run as a user runs them, most of them in the process of the tests, which has torch."""
 
+import functools
 import gc
 import hashlib
 import http.server
@@ -19,11 +20,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import hydra
 import hypothesis
 import pytest
-from hydra.core.plugins import Plugins
 
 # Test processes run side by side, one a core; two threads in each would wait for one another. Before torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,38 +71,50 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 def run_here(command: list[str], folder: Path, environment: dict[str, str]) -> Done:
     """Run a script and its arguments in a copy of this process, which has loaded all that it needs."""
-    for name in ("torch.utils.tensorboard", *(m.name for m in pkgutil.walk_packages(imgclf.__path__, "imgclf."))):
-        importlib.import_module(name)
-    Plugins.instance()
+    load_all()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
         child = os.fork()
         if child == 0:
-            gc.freeze()  # a collection would touch, and so copy, all of torch
-            code = 1
-            try:
-                for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), out.fileno(), err.fileno())):
-                    os.dup2(file, number)
-                sys.stdout, sys.stderr = (open(n, "w", 1, "utf-8", closefd=False) for n in (1, 2))  # noqa: SIM115
-                os.environ.clear()
-                os.environ.update(environment)
-                os.chdir(folder)
-                sys.argv = list(command)
-                named = [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
-                sys.path[:0] = [str(Path(command[0]).parent), *named]
-                logging.root.handlers.clear()  # pytest's
-                warnings.filters[:], warnings.showwarning = FILTERS, told
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                runpy.run_path(command[0], run_name="__main__")
-                code = 0
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
+            for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), out.fileno(), err.fileno())):
+                os.dup2(file, number)
+            become(command, folder, environment)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return Done(command, code, *(file.seek(0) or file.read() for file in (out, err)))
+
+
+def become(command: list[str], folder: Path, environment: dict[str, str]) -> NoReturn:
+    """What a process that has just split off becomes: the script's, to its end."""
+    gc.freeze()  # a collection would touch, and so copy, all of torch
+    code, encoding = 1, environment.get("PYTHONIOENCODING", "utf-8")
+    try:
+        sys.stdout, sys.stderr = (open(n, "w", 1, encoding, closefd=False) for n in (1, 2))  # noqa: SIM115
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        sys.argv = list(command)
+        named = [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
+        sys.path[:0] = [str(Path(command[0]).parent), *named]
+        logging.root.handlers.clear()  # pytest's
+        warnings.filters[:], warnings.showwarning = FILTERS, told
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        runpy.run_path(command[0], run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+@functools.cache
+def load_all() -> None:
+    """What each process that splits off from this one would have to load, and to learn of Hydra's grammars."""
+    for name in ("torch.utils.tensorboard", *(m.name for m in pkgutil.walk_packages(imgclf.__path__, "imgclf."))):
+        importlib.import_module(name)
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra.compose("train", ["model=lenet"])
 
 
 def told(message: Warning | str, category: type[Warning], name: str, line: int, *_: Any) -> None:

@@ -80,6 +80,7 @@ def test_a_read_only_run_folder_can_be_tested_but_nothing_else(door: Door, refus
     assert contents(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "code", "said"),
     [

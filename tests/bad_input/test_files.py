@@ -26,12 +26,15 @@ MAKE: dict[str, Callable[[Path], object]] = {  # what is in the place of images,
 
 @pytest.mark.parametrize("kind", MAKE)
 def test_files_that_are_none(kind: str, refused: Refused, tmp_path: Path) -> None:
-    refused(FASHION, "data", "data.dir")
     (tmp_path / "data").mkdir()
     for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
         (tmp_path / "data" / name).write_bytes(b"")
     MAKE[kind](tmp_path / "data" / IMAGES)
     refused(FASHION, IMAGES)
+
+
+def test_data_that_are_not_there(refused: Refused) -> None:
+    refused(FASHION, "data", "data.dir")
     refused(KAGGLE, "data lacks train", "demo=true")
 
 

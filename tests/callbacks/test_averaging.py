@@ -92,9 +92,11 @@ def test_what_makes_no_sense_is_refused(decay: float, start: int, told: str, tmp
         fit(StochasticWeightAveraging(start) if decay < 1 else ExponentialMovingAverage(decay), tmp_path)
 
 
-@pytest.mark.parametrize("averaging", ["callbacks=swa callbacks.swa.start_epoch=1", "callbacks=ema"])
+@pytest.mark.parametrize(
+    "averaging", [pytest.param("callbacks=swa callbacks.swa.start_epoch=1", marks=pytest.mark.slow), "callbacks=ema"]
+)
 def test_the_command_tests_the_mean_and_resumes_it(averaging: str, door: Door, tmp_path: Path) -> None:
-    settings = ("data.batch_size=1000", "optimizer.lr=0.5", *averaging.split())
+    settings = ("data.batch_size=1000", "optimizer.lr=0.5", "logger=none", *averaging.split())
     door("train.py", *settings, "trainer.max_epochs=4", "hydra.run.dir=whole")
     # The checkpoint that evaluation and prediction read holds the mean, not the weights of the last step.
     last = torch.load(tmp_path / "whole" / "checkpoints" / "last.ckpt", weights_only=True)
@@ -107,7 +109,7 @@ def test_the_command_tests_the_mean_and_resumes_it(averaging: str, door: Door, t
     half, whole = weights(tmp_path / "half"), weights(tmp_path / "whole")
     assert all(torch.equal(half[name], whole[name]) for name in whole)
 
-    door("train.py", *settings[:2], "trainer.max_epochs=4", "hydra.run.dir=plain")
+    door("train.py", *settings[:3], "trainer.max_epochs=4", "hydra.run.dir=plain")
     plain, mean = table(tmp_path / "plain")[-1], table(tmp_path / "whole")[-1]
     assert plain["train/loss"] == mean["train/loss"]  # training itself is left alone
     assert plain["val/loss"] != mean["val/loss"]

@@ -14,7 +14,6 @@ from torch import nn
 
 from imgclf.callbacks.monitor import LAYOUT, Memory, Overlays, PlannedRate, RunText, StepScalars
 from imgclf.callbacks.network import ActivationCurves, Graph, Histograms
-from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder, write_whole
 
 
@@ -177,16 +176,3 @@ def test_weights_that_are_no_numbers_are_counted(fit: Any, told: Any) -> None:
     board = fit(told, Histograms(bins=4, every_n_epochs=1), net=net, limit_train_batches=1)
     assert board.scalars("not_finite/weights/1.bias") == [(0, 2.0)]
     assert board.events.Histograms("weights/1.bias")[0].histogram_value.num == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings", "key"),
-    [
-        (PlannedRate, {"points": 1}, "planned_rate.points"),
-        (ActivationCurves, {"low": 1.0, "high": 1.0, "points": 9}, "activation_curves"),
-        (Histograms, {"bins": 0, "every_n_epochs": 1}, "histograms.bins"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(kind: Any, settings: dict[str, Any], key: str) -> None:
-    with pytest.raises(InputError, match=key):
-        kind(**settings)

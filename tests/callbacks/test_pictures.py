@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from imgclf.callbacks.drawing import INK, accuracy_picture, confusion_picture, contact_sheet, mix_ups
 from imgclf.callbacks.pictures import Confusion, Inputs, Mistakes
-from imgclf.errors import InputError
 from imgclf.figures.curves import BLUE, VERMILLION
 from imgclf.models.classifier import Classifier
 
@@ -32,13 +31,6 @@ def test_mix_ups_come_in_the_order_of_their_number() -> None:
     assert mix_ups(np.array([[8, 2, 0], [0, 5, 0], [4, 5, 0]])) == [(5, 2, 1), (4, 2, 0), (2, 0, 1)]
 
 
-def test_what_is_always_right_is_blue_and_what_is_always_wrong_orange() -> None:
-    right, wrong = (confusion_picture(counts, "ab") for counts in (np.diag([5, 5]), np.array([[0, 5], [5, 0]])))
-    assert has(right, BLUE) == pytest.approx(has(wrong, VERMILLION), rel=0.01)
-    assert has(right, BLUE) > 2 * 800
-    assert has(right, VERMILLION) == has(wrong, BLUE) == 0
-
-
 def test_bars_are_as_long_as_the_accuracies_and_a_class_without_images_has_none() -> None:
     half, whole = (
         has(accuracy_picture(np.array(counts), "ab"), BLUE) for counts in ([[1, 1], [0, 0]], [[2, 0], [0, 0]])
@@ -47,8 +39,10 @@ def test_bars_are_as_long_as_the_accuracies_and_a_class_without_images_has_none(
     assert has(accuracy_picture(np.array([[2, 0], [0, 7]]), "ab"), BLUE) == pytest.approx(2 * whole, rel=0.1)
 
 
-@pytest.mark.parametrize("count", [1, 2, 20, 21, 1000])
-@pytest.mark.parametrize("name", ["class {}", "a class with a rather long name, {}", "$x_{}$", "кошка {}", "$"])
+@pytest.mark.parametrize(
+    ("count", "name"),
+    [(1, "$x_{}$"), (2, "кошка {}"), (20, "a class with a rather long name, {}"), (21, "$"), (1000, "class {}")],
+)
 def test_any_number_of_classes_of_any_name_fits_a_page(count: int, name: str) -> None:
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 3, (count, count)) + np.diag(rng.integers(0, 90, count))
@@ -86,7 +80,7 @@ def test_letters_beyond_ascii_are_drawn_as_themselves_and_long_lines_are_cut() -
     assert np.nonzero((long == tuple(bytes.fromhex(VERMILLION[1:]))).all(axis=2))[1].max() < long.shape[1] // 2
 
 
-@pytest.mark.parametrize(("side", "shown"), [(1, 84), (28, 84), (32, 96), (168, 168), (224, 168)])
+@pytest.mark.parametrize(("side", "shown"), [(1, 84), (32, 96), (224, 168)])
 def test_every_image_is_there_at_a_size_that_can_be_judged_and_in_its_row(side: int, shown: int) -> None:
     colours = ["#c80a0a", "#0ac80a", "#0a0ac8"]
     images = np.array([list(bytes.fromhex(colour[1:])) for colour in colours], dtype=np.uint8)
@@ -153,7 +147,7 @@ def probability(lead: int) -> str:
     return f"{100 * math.exp(lead) / (math.exp(lead) + 2):.0f} %"
 
 
-@pytest.mark.parametrize(("batch", "room"), [(3, 16), (1, 2), (2, 2), (7, 2)])
+@pytest.mark.parametrize(("batch", "room"), [(3, 16), (1, 2), (7, 2)])
 def test_the_wrong_images_come_surest_first_with_both_names(fit: Any, told: Any, batch: int, room: int) -> None:
     told.eval_batch_size = batch
     board = fit(told, Mistakes(images=room, columns=4, every_n_epochs=1))
@@ -201,7 +195,7 @@ class Inverted:
         return 255 - images
 
 
-@pytest.mark.parametrize("normalisation", [([0.0], [1.0]), ([0.3], [0.2]), (None, None)])
+@pytest.mark.parametrize("normalisation", [([0.3], [0.2]), (None, None)])
 def test_images_are_shown_as_the_network_is_fed_them_but_for_the_normalisation(
     fit: Any, told: Any, normalisation: tuple[Any, Any]
 ) -> None:
@@ -218,19 +212,7 @@ def test_images_are_shown_as_the_network_is_fed_them_but_for_the_normalisation(
     assert board.image_steps("inputs/validation") == [1, 5]
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings", "key"),
-    [
-        (Inputs, {"images": 0, "columns": 1, "every_n_epochs": 1}, "callbacks.inputs.images=0"),
-        (Mistakes, {"images": 1, "columns": -1, "every_n_epochs": 1}, "callbacks.mistakes.columns=-1"),
-        (Confusion, {"every_n_epochs": 0}, "callbacks.confusion.every_n_epochs=0"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(kind: Any, settings: dict[str, int], key: str) -> None:
-    with pytest.raises(InputError, match=key):
-        kind(**settings)
-
-
+@pytest.mark.slow
 def test_two_processes_draw_what_one_draws(door: Door, tmp_path: Path) -> None:
     """Each counts its own images; 1,000 validation images in batches of 300 are shared unequally."""
     settings = ("optimizer.lr=0.0", "trainer.max_epochs=1", "trainer.precision=32-true", "data.eval_batch_size=300")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import Door
@@ -56,6 +57,7 @@ def test_no_number_is_drawn_and_no_mode_is_changed(fit: Any, told: Any, root: Pa
     assert plain == shown
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_very_numbers_with_and_without(door: Door, tmp_path: Path) -> None:
     run = ("trainer.max_epochs=2", "data.batch_size=500", "model.dropout=0.5", "data.augment=pad_crop_flip")
     often = [f"callbacks.{name}.every_n_epochs=1" for name in ("inputs", "confusion", "mistakes")]

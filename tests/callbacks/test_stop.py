@@ -92,43 +92,13 @@ def test_a_run_that_never_validates_tests_its_last_epoch(train: Train, tmp_path:
     assert not any("val/acc" in row for row in table(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
-def test_sums_of_16_bit_training_are_not_16_bit(train: Train, precision: str) -> None:
-    exact = train("exact", "trainer.max_epochs=1", "trainer.precision=32-true")
-    found = train("run", "trainer.max_epochs=1", f"trainer.precision={precision}")
-    assert found["train/loss"] == pytest.approx(exact["train/loss"], rel=0.01)
-
-
 def test_a_profiler_prints_its_table(door: Door) -> None:
-    assert "Profiler Report" in door("train.py", "trainer.profiler=simple", "trainer.max_epochs=1").stderr
-
-
-LIGHTNING = "pytorch_lightning.callbacks"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["+trainer.overfit_batches=2"], "trainer.overfit_batches"),
-        (["trainer.limit_val_batches=0.5"], "trainer.limit_val_batches"),
-        (["trainer.limit_train_batches=0.001"], "trainer.limit_train_batches"),
-        (["+trainer.val_check_interval=100"], "trainer.val_check_interval"),
-        (["+trainer.sync_batchnorm=true", "trainer.accelerator=cpu"], "trainer.sync_batchnorm"),
-        (["callbacks=[ema,swa]"], "ExponentialMovingAverage and StochasticWeightAveraging"),
-        (["callbacks=ema", "+callbacks=early_stopping"], "callbacks=[ema,early_stopping]"),
-        ([f"+callbacks.x._target_={LIGHTNING}.StochasticWeightAveraging", "+callbacks.x.swa_lrs=0.1"], "callbacks=swa"),
-    ],
-)
-def test_what_cannot_work_is_refused_in_a_line(door: Door, arguments: list[str], named: str) -> None:
-    printed = door("train.py", *arguments, expect=2).stderr.strip().splitlines()
-    assert "Traceback" not in "".join(printed)
-    assert printed[-1].startswith("error: ")
-    assert named in printed[-1]
+    assert "Profiler Report" in door("train.py", "trainer.profiler=simple", "debug=fast", "logger=none").stderr
 
 
 @pytest.mark.parametrize("setting", ["trainer.enable_model_summary=true", "+logger.tensorboard.log_graph=true"])
 def test_an_example_input_reaches_the_network_as_it_is(door: Door, setting: str) -> None:
-    door("train.py", "trainer.max_epochs=1", "trainer.precision=32-true", setting)
+    door("train.py", "debug=fast", "trainer.precision=32-true", setting)
 
 
 @pytest.mark.parametrize("every", ["null", "1"])
@@ -176,7 +146,7 @@ def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tm
 
 
 def test_a_sweep_has_a_row_for_it_and_goes_on(door: Door) -> None:
-    given = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=1", "optimizer.lr=1e30,0.1")
+    given = ("logger=none", "callbacks=bare", "data.batch_size=1000", "trainer.max_epochs=1", "optimizer.lr=1e30,0.1")
     done = door("train.py", "-m", *given, "hydra.sweep.dir=sweep")
     assert "the training loss became nan in epoch 1" in done.stderr
     assert "2 of 2 jobs finished" in done.stdout

@@ -150,7 +150,7 @@ def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Pa
     bright = IMAGES // 2 + (LABELS * 40).astype(np.uint8)[:, None, None, None]
     save(tmp_path / "mine.npz", train_images=bright, test_images=bright[:8])
     form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "trainer.max_epochs=1")
-    door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none")
+    door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none", "callbacks=bare")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train_images"] == 36
     assert "data.num_classes" in door("train.py", "data=arrays", "data.file=mine.npz", expect=2).stderr
     assert "nowhere.npz" in door("train.py", "data=arrays", "data.file=nowhere.npz", *form, expect=2).stderr

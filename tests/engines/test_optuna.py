@@ -48,6 +48,7 @@ def test_a_trial_that_diverged_has_failed_and_the_search_goes_on(door: Door, tmp
     assert re.search(r"best trial: .*with optimizer\.lr=0\.1", done.stdout)
 
 
+@pytest.mark.slow
 def test_other_samplers_can_be_chosen_and_draw_by_the_seed(door: Door, tmp_path: Path) -> None:
     door(*search("optimizer.lr=choice(0.05,0.1)", "hydra/sweeper/sampler=grid"), "hydra.sweep.dir=grid")
     assert jobs(tmp_path / "grid") == {"optimizer.lr@0.05", "optimizer.lr@0.1"}

@@ -16,10 +16,9 @@ from imgclf.models.googlenet import GoogLeNet, Inception
 from imgclf.models.lenet import LeNet
 from imgclf.models.mlp import MLP
 from imgclf.models.nin import NiN
-from imgclf.models.resnet import Residual, ResNet18
+from imgclf.models.resnet import ResNet18
 
-SWITCHES = ("batch_norm", "factorised", "residual")
-ALL = dict.fromkeys(SWITCHES, True)
+ALL = dict.fromkeys(("batch_norm", "factorised", "residual"), True)
 
 
 def net(kind: type[Classifier], channels: int = 1, size: int = 16, classes: int = 4, **changes: Any) -> Any:
@@ -75,11 +74,10 @@ def test_a_network_has_the_chapters_shapes_and_parameters_and_its_checkpoints_na
 SMALL = [
     (MLP, {"hidden_sizes": [8, 5], "activation": "tanh"}),
     (MLP, {"hidden_sizes": [], "init": "default"}),
-    *((LeNet, {"activation": activation}) for activation in ("relu", "prelu", "sigmoid", "identity")),
+    (LeNet, {"activation": "prelu"}),
     (LeNet, {"pooling": "average"}),
     (NiN, {"size": 67, "classes": 10, "dropout": 0.0, "last_relu": False}),
     (GoogLeNet, {"size": 33}),
-    *((GoogLeNet, {"size": 33, switch: True}) for switch in SWITCHES),
     (GoogLeNet, ALL | {"size": 33, "residual_scale": 0.1}),
     (ResNet18, {"channels": 3}),
     (ResNet18, {"size": 33, "stem": "imagenet"}),
@@ -92,7 +90,7 @@ def test_training_reaches_every_parameter_and_lowers_the_loss(kind: Any, changes
     x = torch.randn(8, *model.input_shape[1:], generator=torch.Generator().manual_seed(0))
     labels = torch.arange(8) % model.num_classes
     optimizer, losses = torch.optim.Adam(model.parameters(), 1e-3), []
-    for _ in range(6):
+    for _ in range(3):
         optimizer.zero_grad()
         losses.append(model.training_step((x, labels), 0))
         losses[-1].backward()
@@ -101,7 +99,7 @@ def test_training_reaches_every_parameter_and_lowers_the_loss(kind: Any, changes
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize(("kind", "changes"), [SMALL[0], SMALL[6], SMALL[7], SMALL[12], SMALL[14]])
+@pytest.mark.parametrize(("kind", "changes"), [SMALL[0], SMALL[3], SMALL[4], SMALL[6], SMALL[8]])
 def test_a_checkpoint_opens_with_nothing_else_at_hand(kind: Any, changes: dict[str, Any], tmp_path: Path) -> None:
     model, file = net(kind, **changes, optimizer=lambda p: torch.optim.SGD(p, lr=0.1)), tmp_path / "net.ckpt"
     trainer = quiet_trainer(max_epochs=0)
@@ -217,24 +215,6 @@ def test_factorised_paths_see_as_many_pixels_as_plain_ones(factorised: bool) -> 
         nn.init.constant_(p, 0 if name.endswith("bias") else 1)
     assert (inception.path2(x)[0, 0] > 0).nonzero().unique().tolist() == [3, 4, 5]
     assert (inception.path3(x)[0, 0] > 0).nonzero().unique().tolist() == [2, 3, 4, 5, 6]
-
-
-def test_batch_norm_follows_every_convolution_which_has_no_bias() -> None:
-    layers = [m for m in net(GoogLeNet, batch_norm=True).modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
-    assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d] * (3 + 9 * 6)
-    assert all(layer.bias is None for layer in layers if isinstance(layer, nn.Conv2d))
-
-
-@pytest.mark.parametrize(("channels", "stride"), [((3, 3), 1), ((2, 3), 2)])
-def test_a_residual_block_of_zero_weights_is_its_shortcut(channels: tuple[int, int], stride: int) -> None:
-    residual, x = Residual(*channels, stride=stride), torch.randn(2, channels[0], 5, 5)
-    for layer in residual.residual:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.zeros_(layer.weight)
-    through = x
-    if stride == 2:
-        through = torch.einsum("oi,nihw->nohw", residual.shortcut.weight[:, :, 0, 0], x[:, :, ::2, ::2])
-    torch.testing.assert_close(residual(x), F.relu(through))
 
 
 def test_resnet_is_torchvisions_but_for_the_batch_norm_of_its_shortcuts() -> None:

@@ -160,6 +160,7 @@ def test_several_folders_and_none(sweep: Path, make_run: MakeRun, tmp_path: Path
         write_report([sweep], str(sweep / "0" / "run.json"))
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_take_seconds(make_run: MakeRun, tmp_path: Path) -> None:
     for i in range(1000):
         make_run(f"s/{i}", {"optimizer.lr": i / 3, "many": dict.fromkeys("abcdefgh" * 8, 1)}, acc=i / 1000, epochs=20)

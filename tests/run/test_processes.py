@@ -23,7 +23,6 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     # In float32: bfloat16 rounds the two halves of a batch otherwise than the whole. The strategy as an object.
     # A third of the images for validation, in batches that divide neither it nor the test's.
     settings = (*SHORT, "trainer.precision=32-true", "data.val_fraction=0.3333", "data.eval_batch_size=370")
-    settings = (*settings, "metrics=full", "callbacks.checkpoint.monitor=val/f1")
     gloo = "trainer.strategy={_target_: pytorch_lightning.strategies.DDPStrategy, process_group_backend: gloo}"
     door("train.py", *settings, "hydra.run.dir=one")
     done = door("train.py", *settings, "trainer=ddp_cpu", gloo, "hydra.run.dir=two")
@@ -35,7 +34,17 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     assert (run["command"], run["outcome"], run["processes"]) == (shlex.join(done.args), "finished", 2)
     assert done.stderr.count("epoch 1/2") == 1, "one process speaks"
     assert not (tmp_path / "logs").exists(), "no second folder"
-    # A run of two processes is evaluated by as many, or by one.
+
+
+@pytest.mark.slow
+def test_two_processes_monitor_any_metric_and_the_run_is_evaluated_by_as_many_or_by_one(
+    door: Door, tmp_path: Path
+) -> None:
+    chosen = ("metrics=full", "callbacks.checkpoint.monitor=val/f1", "trainer.precision=32-true")
+    door("train.py", *SHORT, *chosen, "data.eval_batch_size=370", "hydra.run.dir=one")
+    door("train.py", *SHORT, *chosen, "data.eval_batch_size=370", "trainer=ddp_cpu", "hydra.run.dir=two")
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert two == pytest.approx(one, abs=2e-3)
     tested = door("evaluate.py", "run=two").stdout
     assert f"{two['test/loss']:.4f}    {two['test/acc']:.4f}" in tested
     assert door("evaluate.py", "run=two", "trainer=cpu", "trainer.precision=32-true").stdout == tested

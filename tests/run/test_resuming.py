@@ -14,7 +14,7 @@ from run_files import Board, assert_same, metrics, run_json, table
 SHORT = ("trainer.max_epochs=3", "data.batch_size=500", "model.dropout=0.3", "logger=none")
 # Dropout and a schedule by batch: what a step draws, and where it stands, must both continue.
 RUN = (
-    *("trainer.max_epochs=5", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
+    *("trainer.max_epochs=3", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
     *("optimizer.momentum=0.9", "optimizer.lr=0.05"),
     *("schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20"),
 )
@@ -24,7 +24,7 @@ def edit(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGKILL"])
 def test_a_stopped_run_continues_to_the_very_numbers(
     door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
 ) -> None:

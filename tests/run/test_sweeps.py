@@ -16,7 +16,7 @@ from filelock import FileLock
 from own import OWN, argument, network, stopping
 from run_files import assert_same, jobs, run_json, snapshot
 
-TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "hydra.sweep.dir=sweep")
+TINY = ("debug=fast", "callbacks=bare", "logger=none", "test=false", "hydra.sweep.dir=sweep")
 KINDS = (*network("Failing", kind="good"), "model.net.kind=good,bad,other")
 GOOD, BAD, OTHER = "model.net.kind@good", "model.net.kind@bad", "model.net.kind@other"
 # The one that begins joblib's processes then has no need of torch, which each of them loads.
@@ -28,7 +28,7 @@ def config(job: Path) -> dict[str, Any]:
 
 
 def test_folders_are_named_by_what_sets_jobs_apart(door: Door, tmp_path: Path) -> None:
-    sweep, quick = tmp_path / "sweep", (*TINY, "sweep.report=false", "sweep.preflight=false", "test=false")
+    sweep, quick = tmp_path / "sweep", (*TINY, "sweep.report=false", "sweep.preflight=false")
     door("train.py", "-m", "optimizer.lr=0.1,0.2", f"model.hidden_sizes=[16],{[16] * 50}".replace(" ", ""), *quick)
     names = jobs(sweep)
     assert len(names) == 4
@@ -39,13 +39,11 @@ def test_folders_are_named_by_what_sets_jobs_apart(door: Door, tmp_path: Path) -
             assert f"optimizer.lr@{config(sweep / name)['optimizer']['lr']}" in name
     door("train.py", "-m", *quick, "hydra.sweep.dir=alone")
     assert jobs(tmp_path / "alone") == {"0"}
-    door("train.py", "-m", "model=mlp,lenet", *quick[:3], "seed=3")
-    (sweep,) = (tmp_path / "logs" / "sweeps" / "mlp_fashion_mnist_mini").iterdir()
-    assert jobs(sweep) == {"model@mlp", "model@lenet"}
     given = ("experiment=mlp_activations", "data=fashion_mnist_mini", "model.activation=tanh", "seed=3,4")
-    door("train.py", *given, *quick, "hydra.sweep.dir=experiment")
-    assert jobs(tmp_path / "experiment") == {"seed@3", "seed@4"}, "what it sweeps over can be changed"
-    assert config(tmp_path / "experiment" / "seed@3")["model"]["activation"] == "tanh"
+    door("train.py", *given, *TINY[:4], "sweep.report=false")
+    (sweep,) = (tmp_path / "logs" / "sweeps").glob("*/*")
+    assert jobs(sweep) == {"seed@3", "seed@4"}, "what it sweeps over can be changed"
+    assert config(sweep / "seed@3")["model"]["activation"] == "tanh"
 
 
 def test_references_mean_the_job_that_they_are_in_and_no_report_is_no_failure(door: Door, tmp_path: Path) -> None:
@@ -63,7 +61,7 @@ def test_references_mean_the_job_that_they_are_in_and_no_report_is_no_failure(do
 def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
     door: Door, tmp_path: Path, launcher: tuple[str, ...]
 ) -> None:
-    done = door("train.py", "-m", *KINDS, *TINY, *launcher, expect=1, fresh=bool(launcher), **OWN)
+    done = door("train.py", "-m", *KINDS, *TINY, "sweep.report=false", *launcher, expect=1, fresh=bool(launcher), **OWN)
     sweep = tmp_path / "sweep"
     outcomes = {job: run_json(sweep / job)["outcome"] for job in jobs(sweep)}
     assert outcomes == {GOOD: "finished", OTHER: "finished", BAD: "failed"}
@@ -86,7 +84,7 @@ def test_a_failing_job_leaves_the_others_alone_and_is_run_again_alone(
 
 
 def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None:
-    done = door("train.py", "-m", *KINDS, *TINY, "sweep.on_error=stop", expect=1, **OWN)
+    done = door("train.py", "-m", *KINDS, *TINY, "sweep.on_error=stop", "sweep.report=false", expect=1, **OWN)
     assert not (tmp_path / "sweep" / OTHER / "run.json").exists()
     assert "1 of 3 jobs finished" in done.stderr
     assert re.search(r"not begun .*kind@other", done.stderr)
@@ -96,10 +94,8 @@ def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None
     ("given", "words"),
     [
         ("model=mlp,lenet,mpl", ["model=mlp?"]),
-        ("optimizer.lr=0.1,o.2", ["optimizer.lr=o.2"]),
         ("optimizer.lr=0.1,1e-1", ["optimizer.lr=0.1 ", "leave one of them out"]),
         ("optimizer.lr=0.1,0.2 seed=0,1 hydra.sweep.subdir=lr_${optimizer.lr}", ["lr_0.1"]),
-        ("seed=0,1 sweep.seeds=0", ["sweep.seeds=0"]),
         ("model.dropout=0.1,1.5", ["model.dropout=1.5"]),
         ("optimizer.lr=0.1,-1 seed=0,1", ["optimizer.lr=-1 seed=0", "1 more"]),
         ("hydra/sweeper=optuna optimizer.lr=interval(0.1,1)", ["hydra.sweeper.direction="]),
@@ -108,7 +104,7 @@ def test_on_error_stop_begins_no_further_job(door: Door, tmp_path: Path) -> None
 def test_what_is_wrong_with_any_point_is_said_before_the_first_job(
     refused: Refused, tmp_path: Path, given: str, words: list[str]
 ) -> None:
-    refused(f"train.py -m {given} {' '.join(TINY[:3])}", *words)
+    refused(f"train.py -m {given} {' '.join(TINY[:4])}", *words)
     assert not (tmp_path / "logs").exists(), "not even a folder"
 
 
@@ -124,11 +120,12 @@ def test_nothing_that_a_job_leaves_in_its_process_reaches_the_next(door: Door, t
     assert states[0][:2] == [str(tmp_path), None]
 
 
+@pytest.mark.slow
 def test_a_job_that_has_changed_is_refused_and_one_that_somebody_else_is_at_is_waited_for(
     door: Door, tmp_path: Path
 ) -> None:
     sweep, kept = tmp_path / "sweep", tmp_path / "metrics.json"
-    door("train.py", "-m", "seed=1,2", *TINY)
+    door("train.py", "-m", "seed=1,2", *TINY, "sweep.report=false")
     job = sweep / "seed@1"
     (job / "metrics.json").rename(kept)
     stored = {name: sweep / name / ".hydra" / "config.yaml" for name in ("seed@1", "seed@2")}
@@ -163,7 +160,7 @@ def test_a_job_that_has_changed_is_refused_and_one_that_somebody_else_is_at_is_w
 
 # --- stopped sweeps ---
 
-FIXED = ("model.dropout=0.3", "schedule=cosine", "trainer.max_epochs=3", "data.batch_size=500", "logger=none")
+FIXED = ("model.dropout=0.3", "schedule=cosine", "trainer.max_epochs=2", "data.batch_size=500", "logger=none")
 SWEEP = ("-m", "seed=1,2,3", *FIXED, "sweep.report=false")
 JOBS = [f"seed@{seed}" for seed in (1, 2, 3)]
 
@@ -175,7 +172,7 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
 ) -> None:
     signum, sweep, killed = signal.Signals[name], tmp_path / "sweep", name == "SIGKILL"
-    stop = stopping(tmp_path / "armed", name, step=30, job=JOBS[1])  # 18 steps an epoch
+    stop = stopping(tmp_path / "armed", name, step=20, job=JOBS[1])  # 18 steps an epoch
     code = -signum if killed else 128 + signum
     done = door("train.py", *SWEEP, stop, "hydra.sweep.dir=sweep", expect=code, **OWN)
     assert killed or f"uv run scripts/train.py -m sweep.resume={sweep}" in done.stderr
@@ -186,8 +183,7 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
     assert "sweep of 3 jobs (1 finished before)" in done.stdout
     assert snapshot(sweep / JOBS[0]) == before
     assert len(run_json(sweep / JOBS[1])["resumed"]) == 1
-    for job in JOBS:
-        assert_same(sweep / job, undisturbed(*FIXED, job.replace("@", "=")))
+    assert_same(sweep / JOBS[1], undisturbed(*FIXED, JOBS[1].replace("@", "=")))
 
 
 @pytest.mark.slow
@@ -196,7 +192,7 @@ def test_jobs_in_other_processes_of_one_and_of_several_are_stopped_and_go_on(
     door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
 ) -> None:
     sweep, signum = tmp_path / "sweep", signal.Signals[name]
-    stop = stopping(tmp_path / "armed", name, step=30, job="trainer@cpu", to_parent=True)
+    stop = stopping(tmp_path / "armed", name, step=20, job="trainer@cpu", to_parent=True)
     given = ("-m", "trainer=cpu,ddp_cpu", "seed=1", *FIXED, *JOBLIB, stop, "hydra.sweep.dir=sweep")
     code = -signum if name == "SIGKILL" else 128 + signum
     # Comes back only when all processes are gone: they share its output.

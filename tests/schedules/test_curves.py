@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 import pytest
+from conftest import ROOT
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
-from imgclf import compose
-from imgclf.build import built
 from imgclf.errors import InputError
 from imgclf.schedules.callback import Constant, Cosine, Factor, MultiStep, Polynomial, Schedule, SquareRoot, Step
 
@@ -76,6 +77,8 @@ def test_nonsense_is_refused_with_key_and_value(cls: Any, settings: Any, key: st
 @pytest.mark.parametrize("cls", [Constant, SquareRoot, Factor, MultiStep, Step, Cosine, Polynomial])
 def test_each_has_a_file_in_conf_that_begins_at_the_full_rate_without_a_warm_up(cls: type[Schedule]) -> None:
     name = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
-    schedule = built(compose([f"schedule={name}"]), "schedule")
+    given = OmegaConf.load(ROOT / "conf" / "schedule" / f"{name}.yaml")
+    del given["defaults"]
+    schedule = instantiate(OmegaConf.merge(OmegaConf.load(ROOT / "conf" / "base" / "schedule.yaml"), given))
     assert type(schedule) is cls
     assert (schedule.warmup_updates, schedule.curve(0, 40)) == (0, 1.0)

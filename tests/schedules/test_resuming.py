@@ -67,12 +67,8 @@ def saved(fit: Fit, tmp_path: Path) -> Callable[..., SaveAt]:
     return run
 
 
-@pytest.mark.parametrize(
-    ("name", "accumulate"), [("by epoch", 1), ("by batch", 1), ("by batch", 2), ("without an end", 2)]
-)
-@pytest.mark.parametrize(
-    "hook", ["batch 1", "batch 2", "batch 3", "batch 4", "validation", "epoch", "crash 0", "crash 2"]
-)
+@pytest.mark.parametrize(("name", "accumulate"), [("by epoch", 1), ("by batch", 2), ("without an end", 2)])
+@pytest.mark.parametrize("hook", ["batch 2", "batch 3", "batch 4", "validation", "epoch", "crash 2"])
 def test_a_resumed_run_is_the_uninterrupted_one(fit: Fit, saved: Any, name: str, accumulate: int, hook: str) -> None:
     settings = {"max_epochs": EPOCHS, "accumulate_grad_batches": accumulate, "validate": True}
     save = saved(SCHEDULES[name](), hook, **settings)

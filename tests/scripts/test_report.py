@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from conftest import Door
 
-SWEEP = ("-m", "name=mini", "optimizer.lr=0.01,0.3", "debug=fast", "logger=none", "hydra.sweep.dir=sweep")
+SWEEP = (
+    "-m",
+    "name=mini",
+    "optimizer.lr=0.01,0.3",
+    "debug=fast",
+    "callbacks=bare",
+    "logger=none",
+    "hydra.sweep.dir=sweep",
+)
 
 
 def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
@@ -27,7 +35,7 @@ def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
     assert re.search(rf"^best: uv run scripts/train.py .*optimizer.lr={order[0]}", done, re.MULTILINE)
     assert "report: sweep/report.html" in done
     options = ("sweep=[sweep]", "out=elsewhere", "sort=optimizer.lr", "rows=1")
-    lines = door("report.py", *options, PYTHONIOENCODING="ascii", fresh=True).stdout.splitlines()
+    lines = door("report.py", *options, PYTHONIOENCODING="ascii").stdout.splitlines()
     assert "mean ? standard" in lines[0], "a terminal that knows no plus-minus"
     assert (lines[2].split()[0], lines[3]) == ("0.01", "? and 1 more, in report.html")
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["report.csv", "report.html"]

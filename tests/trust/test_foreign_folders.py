@@ -192,6 +192,7 @@ def test_a_network_of_ones_own_needs_a_word_and_is_then_what_was_checked(
     assert not (tmp_path / "harm").exists()
 
 
+@pytest.mark.slow
 def test_a_package_in_the_working_directory_is_not_taken_for_ours(door: Door, tmp_path: Path) -> None:
     (tmp_path / "imgclf").mkdir()
     for name in ("__init__.py", "distributed.py"):

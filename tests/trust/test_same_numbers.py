@@ -23,6 +23,7 @@ def test_workers_that_gather_batches_change_nothing(door: Door, tmp_path: Path) 
     assert_same(tmp_path / "run0", tmp_path / "run2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "count", "mib"),
     [
