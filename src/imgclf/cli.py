@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra._internal.hydra import Hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -32,20 +30,6 @@ from imgclf.hydra_errors import EXTRAS, explained
 # Optuna's samplers settings that newer versions drop. Here, not in a function: launchers' processes compose too.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"optuna\.")
-# Hydra copies what it looks groups up in, this whole store too, at each look: for --help 126 times.
-ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
-_get_mode = Hydra.get_mode
-
-
-def _mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
-    """``hydra.mode``, for which Hydra composes everything once more: only where something may have set it."""
-    may_set = any(a.startswith(("-c", "--config", "hydra.mode", "hydra.searchpath")) for a in sys.argv[1:])
-    if may_set or any("MULTIRUN" in file.read_text(encoding="utf-8") for file in CONF.rglob("*.yaml")):
-        return _get_mode(hydra, config_name, overrides)
-    return None
-
-
-Hydra.get_mode = _mode  # type: ignore[assignment,method-assign]
 
 
 def train(config: DictConfig) -> float | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -72,8 +71,6 @@ def _begin(config: DictConfig) -> None:
         given = parse([f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]) + given
         swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         jobs = _checked(config, split(given, None)[0], swept)
-        # Hydra would compose all points once more.
-        BasicSweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
         print(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
