@@ -62,6 +62,7 @@ def test_only_a_new_head_is_trained_on_another_runs_backbone(
     assert not any(torch.equal(before[name], changed[name]) for name in body), "all but the head"
 
 
+@pytest.mark.slow
 def test_what_is_unfrozen_later_is_trained_from_then_on_and_resumes_to_the_very_numbers(
     source: Path, door: Door, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_what_is_unfrozen_later_is_trained_from_then_on_and_resumes_to_the_very_
         ("freeze=[net.laye]", ["freeze=net.laye"]),
         ("freeze=3", ["freeze=3"]),
         ("freeze=backbone unfreeze_at_epoch=0", ["unfreeze_at_epoch=0"]),
+        ("unfreeze_at_epoch=2", ["unfreeze_at_epoch=2", "freeze=backbone"]),
     ],
 )
 def test_what_cannot_be_started_from(
@@ -169,6 +171,17 @@ def test_preprocessing_is_what_the_weights_were_trained_with_unless_given(
     data = imgclf.compose([*photos, "model=torchvision", "model.net.weights=w.pth", "data.in_channels=1"]).data
     assert data.mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
     assert imgclf.compose([*photos]).data.mean is None, "measured"
+
+
+def test_images_are_as_in_the_run_that_is_started_from_unless_given(
+    source: Path, photos: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [*photos, "model=resnet18", f"init_from={source}"]  # of 32 x 32 grey pixels
+    data = imgclf.compose(given).data
+    assert (data.stored_size, data.mean, data.std) == (32, 3 * [0.286], 3 * [0.353])
+    assert imgclf.compose([*given, "data.resize=48", "data.in_channels=1"]).data.mean == [0.286]
+    assert imgclf.compose([*given, "data.stored_size=48"]).data.resize == 48
 
 
 def test_grey_images_through_the_weights_of_a_colour_network_answer_as_colours_would(

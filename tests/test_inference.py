@@ -42,7 +42,13 @@ def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for given in (pictures, paths, list(map(str, paths))):
         np.testing.assert_allclose(predictor.predict(given), shares[:3], atol=1e-6)
-    np.testing.assert_allclose(predictor.predict(paths[1]), shares[1:2], atol=1e-6)
+    for one in (paths[1], pictures[1], images[1].transpose(1, 2, 0)):
+        np.testing.assert_allclose(predictor.predict(one), shares[1:2], atol=1e-6)
+    assert predictor.predict([]).shape == (0, 10)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
+        predictor.predict([tmp_path / "text.png"])
+    (tmp_path / "text.png").unlink()
     door("predict.py", f"run={run}", f"images={tmp_path}")
     with (run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv").open(newline="") as table:
         told = [[float(row[name]) for name in CLASS_NAMES] for row in csv.DictReader(table)]
@@ -62,13 +68,20 @@ def test_embeddings_lead_to_the_predictions(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "images", [np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8), np.zeros((2, 2, 28, 28, 1), np.uint8)]
+    "images",
+    [
+        np.zeros((2, 28, 28, 1)),
+        np.zeros((28, 28), np.uint8),
+        np.zeros(3, np.uint8),
+        np.zeros((2, 2, 28, 28, 1), np.uint8),
+    ],
 )
 def test_arrays_of_another_kind_are_refused(run: Path, images: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):
         imgclf.load(run).predict(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "torch", "safetensors"])
 def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_size(
     kind: str, run: Path, door: Door
