@@ -40,7 +40,7 @@ def rename(name: str) -> None:
         )
     if name in sys.stdlib_module_names or PathFinder.find_spec(name, [*sys.path, str(ROOT), str(ROOT / "tests")]):
         refuse(f"{name} is taken: `import {name}` already finds something else")
-    if git("grep", "-liw", name, "--", "src", "conf", may_fail=True):
+    if git("grep", "-liw", name, "--", "src", "conf", ":!conf/schema.json", may_fail=True):
         refuse(f"{name} is taken: src or conf has this word, which could not be told from the package any more")
     if git("status", "--porcelain"):
         refuse("there are changes that are not committed, from which these could not be told: see `git status`")

@@ -1,6 +1,10 @@
 """Starting from weights that exist: torchvision's, a file's, another run's; and holding layers fixed."""
 
+import copy
+import functools
+import itertools
 import logging
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Door, Doors, Refused
+from conftest import Door, Doors, Refused, quiet_trainer
 from PIL import Image
+from pytorch_lightning.callbacks import LambdaCallback
 from run_files import assert_same, weights
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import imgclf
 from imgclf.errors import InputError
+from imgclf.finetuning import Freeze
+from imgclf.models.classifier import Classifier
 from imgclf.models.torchvision_net import torchvision_net
 
 RESNET = (
@@ -75,6 +84,21 @@ def test_what_is_unfrozen_later_is_trained_from_then_on_and_resumes_to_the_very_
     assert not torch.equal(first[name], weights(tmp_path / "parts")[name])
     door("train.py", *given, "trainer.max_epochs=3", "hydra.run.dir=whole")
     assert_same(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_is_held_and_trained_later_like_any_other() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(676, 10))
+    sgd = functools.partial(torch.optim.SGD, lr=0.1)
+    model = Classifier(net, in_channels=1, image_size=28, num_classes=10, compile=True, optimizer=sgd)
+    batches = DataLoader(TensorDataset(torch.rand(64, 1, 28, 28), torch.arange(64) % 10), batch_size=32)
+    seen: list[dict[str, torch.Tensor]] = []
+    keep = LambdaCallback(on_train_epoch_start=lambda *_: seen.append(copy.deepcopy(net.state_dict())))
+    quiet_trainer(max_epochs=2, callbacks=[keep, Freeze(model, "backbone", 1)]).fit(model, batches)
+    states = [*seen, net.state_dict()]
+    changed = [{name for name in a if not torch.equal(a[name], b[name])} for a, b in itertools.pairwise(states)]
+    assert changed == [{"4.weight", "4.bias"}, set(states[0])], "running means of batch normalisation among them"
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from imgclf.errors import InputError, nearest
 from imgclf.ranges import AtLeast1
 
 # Arguments that the program hands over itself, so no configuration has them.
-_SUPPLIED = {
+SUPPLIED = {
     "model": {"optimizer", "loss"},
     "trainer": {"callbacks", "logger", "default_root_dir", "enable_checkpointing"},
     "optimizer": {"params"},
 }
-_HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 _UNDECIDED = ("needs_python_object", "enum")  # the latter may be given by name, as torchvision's weights
 _LONGEST = 200  # letters of what is expected
 # Keys of the scripts' own files of which the value there does not tell all; elsewhere its type is what is expected.
@@ -59,7 +59,7 @@ def check(config: DictConfig, script: str) -> None:
     """
     raw = json.dumps(OmegaConf.to_container(config), default=str) + str(HydraConfig.instance().cfg)
     try:
-        supplied = {f"{node}.{name}" for node, names in _SUPPLIED.items() for name in names}
+        supplied = {f"{node}.{name}" for node, names in SUPPLIED.items() for name in names}
         missing = sorted(OmegaConf.missing_keys(config) - supplied)
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, ValueError) as error:
@@ -131,12 +131,12 @@ def _problems(node: Any, path: str, *, complete: bool) -> Iterator[str]:
 def _arguments(node: dict[str, Any], path: str, *, complete: bool) -> Iterator[str]:
     target = str(node["_target_"])
     try:
-        parameters, required, takes_any = _parameters(get_object(target))
+        parameters, required, takes_any = arguments_of(get_object(target))
     except Exception as error:  # whatever a module raises when it is imported
         yield f"{path}._target_={target}: it cannot be imported: {_first(error)}"
         return
-    supplied = _SUPPLIED.get(path, set())
-    given = {name: value for name, value in node.items() if name not in _HYDRA_KEYS}
+    supplied = SUPPLIED.get(path, set())
+    given = {name: value for name, value in node.items() if name not in HYDRA_KEYS}
     for name, value in given.items():
         full = f"{path}.{name}"
         if value == "???":
@@ -159,7 +159,7 @@ def _arguments(node: dict[str, Any], path: str, *, complete: bool) -> Iterator[s
                 yield f"{path}.{name}: {target} needs it; add it: +{path}.{name}=VALUE"
 
 
-def _parameters(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], bool]:
+def arguments_of(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], bool]:
     """What a class or function can be given by name, what of it is required, and whether it takes any name.
 
     What a class of this package passes on as ``**kwargs`` its bases take; a decorator may add names of its own.

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
@@ -68,7 +67,6 @@ class Freeze(Callback):
         if frozen != self.is_frozen:
             self._set(frozen=frozen)
             if not frozen:
-                torch.compiler.reset()  # else a compiled network goes on without their gradients
                 log.info(f"epoch {trainer.current_epoch + 1}: all layers are trained from now on")
         for norm in self.norms:
             norm.train(not frozen)
