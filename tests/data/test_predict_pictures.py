@@ -69,7 +69,7 @@ def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
     assert len(rows(run / "predicted" / "my_pictures.csv")) == COUNT, "another's answers are left alone"
 
 
-def test_one_file_or_a_pattern_and_a_long_name_of_two_lines_in_80_columns(run: Path, door: Door, tmp_path: Path) -> None:
+def test_one_file_or_a_pattern_and_a_long_name_in_80_columns(run: Path, door: Door, tmp_path: Path) -> None:
     name = f"{'long' * 20}\nline.webp"
     Image.new("L", (28, 28)).save(tmp_path / name)
     for given in (name, "lo*.webp"):
