@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -30,6 +31,8 @@ from imgclf.hydra_errors import EXTRAS, explained
 # Optuna's samplers settings that newer versions drop. Here, not in a function: launchers' processes compose too.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"optuna\.")
+# There is one; Hydra copies it with what it looks groups up in, for --help 126 times, which takes two seconds.
+ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
 
 
 def train(config: DictConfig) -> float | None:

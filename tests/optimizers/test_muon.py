@@ -54,9 +54,9 @@ def test_an_orthogonal_matrix_stays_and_a_tall_one_is_treated_as_its_transpose()
 def test_a_network_learns_by_it_and_a_stopped_run_comes_to_the_same_numbers(
     door: Door, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    given = ("model=lenet", "optimizer=muon", "schedule=cosine", "trainer.max_epochs=2", "trainer.precision=32-true")
+    given = ("optimizer=muon", "schedule=cosine", "trainer.max_epochs=2", "trainer.precision=32-true")
     whole = undisturbed(*given)
-    assert metrics(whole)["val/acc"] > 0.6, "chance is 0.1"
+    assert metrics(whole)["val/acc"] > 0.7, "chance is 0.1"
     stop = stopping(tmp_path / "armed", "SIGTERM", step=40)
     door("train.py", *given, stop, "hydra.run.dir=run", expect=143, **OWN)
     door("train.py", "resume=run", "trust=[own.]", "~callbacks.stop", **OWN)
