@@ -17,14 +17,8 @@ import imgclf
 from imgclf.errors import InputError
 from imgclf.models.torchvision_net import torchvision_net
 
-RESNET = (
-    "model=resnet18",
-    "data.resize=32",
-    "debug=fast",
-    "data.batch_size=32",
-    "data.eval_batch_size=50",
-    "logger=none",
-)
+RESNET = ("model=resnet18", "data.resize=32", "debug=fast", "data.batch_size=32", "data.eval_batch_size=50")
+RESNET += ("logger=none",)
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +130,8 @@ def test_the_last_layer_of_a_torchvision_network_is_trained_on_photos(
     given: str, photos: tuple[str, ...], pretrained: dict[str, torch.Tensor], door: Door, tmp_path: Path
 ) -> None:
     if given.endswith("safetensors"):
-        pytest.importorskip("safetensors.torch", reason="uv sync --extra export").save_file(
-            pretrained, tmp_path / given
-        )
+        safetensors = pytest.importorskip("safetensors.torch", reason="uv sync --extra export")
+        safetensors.save_file(pretrained, tmp_path / given)
     size = ("model=torchvision", "data.stored_size=32", "trainer.max_epochs=1", "freeze=backbone")
     told = door("train.py", *photos, *size, f"model.net.weights={given}", "hydra.run.dir=run", TORCH_HOME=str(tmp_path))
     assert "120 of 122 tensors loaded; newly made: fc.weight, fc.bias" in told.stderr
@@ -172,15 +165,13 @@ def test_preprocessing_is_what_the_weights_were_trained_with_unless_given(
     photos: tuple[str, ...], pretrained: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = imgclf.compose([*photos, "model=torchvision", "model.net.weights=w.pth"]).data
+    given = [*photos, "model=torchvision", "model.net.weights=w.pth"]
+    data = imgclf.compose(given).data
     assert (data.mean, data.std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     assert (data.stored_size, data.resize) == (224, 224)
-    data = imgclf.compose(
-        [*photos, "model=torchvision", "model.net.weights=w.pth", "data.stored_size=48", "data.mean=[0.5,0.5,0.5]"]
-    ).data
+    data = imgclf.compose([*given, "data.stored_size=48", "data.mean=[0.5,0.5,0.5]"]).data
     assert (data.mean, data.resize) == ([0.5, 0.5, 0.5], 48)
-    data = imgclf.compose([*photos, "model=torchvision", "model.net.weights=w.pth", "data.in_channels=1"]).data
-    assert data.mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
+    assert imgclf.compose([*given, "data.in_channels=1"]).data.mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
     assert imgclf.compose([*photos]).data.mean is None, "measured"
 
 

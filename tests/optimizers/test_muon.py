@@ -9,8 +9,7 @@ from own import OWN, stopping
 from run_files import metrics, table
 from torch import nn
 
-from imgclf.errors import InputError
-from imgclf.optimizers.muon import Muon, orthogonalised
+from imgclf.optimizers.muon import Muon
 
 
 def net() -> nn.Sequential:
@@ -44,13 +43,6 @@ def test_hidden_matrices_take_orthogonal_steps_of_adamws_size_the_rest_adamws(me
             assert torch.equal(own, other), name
 
 
-def test_an_orthogonal_matrix_stays_and_a_tall_one_is_treated_as_its_transpose() -> None:
-    square = torch.linalg.qr(torch.randn(6, 6))[0]
-    assert torch.linalg.svdvals(orthogonalised(square)).sub(1).abs().max() < 0.3
-    tall = torch.randn(9, 4)
-    assert torch.equal(orthogonalised(tall), orthogonalised(tall.T).T)
-
-
 def test_a_network_learns_by_it_and_a_stopped_run_comes_to_the_same_numbers(
     door: Door, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -61,8 +53,3 @@ def test_a_network_learns_by_it_and_a_stopped_run_comes_to_the_same_numbers(
     door("train.py", *given, stop, "hydra.run.dir=run", expect=143, **OWN)
     door("train.py", "resume=run", "trust=[own.]", "~callbacks.stop", **OWN)
     assert (metrics(tmp_path / "run"), table(tmp_path / "run")) == (metrics(whole), table(whole))
-
-
-def test_values_out_of_range_are_refused() -> None:
-    with pytest.raises(InputError, match=r"optimizer\.momentum=1\.5"):
-        Muon(net().parameters(), lr=0.1, momentum=1.5)
