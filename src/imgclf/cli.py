@@ -212,7 +212,7 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
     channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
     if what == "size":
         return found
-    # Of grey pictures the mean of the colours, of colours thrice that of the grey ones.
+    # For grey pictures the mean of the colours; for coloured ones the grey value, three times.
     return OmegaConf.create(list(found) if channels == len(found) else channels * [sum(found) / len(found)])
 
 

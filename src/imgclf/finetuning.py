@@ -28,6 +28,9 @@ def init_from(model: LightningModule, source: str) -> None:
     if not file.is_file():
         raise InputError(f"init_from={source}: there is no {file}; give a run folder, or a file of weights")
     fit_weights(model.get_submodule("net"), read_weights(file), source)
+    if folder.path.is_dir():  # which the command line has asked as well
+        data = folder.read_config()["data"]
+        log.info(f"images as there, unless given: {data.get('resize')} pixels, mean {data.get('mean')}")
 
 
 class Freeze(Callback):

@@ -142,29 +142,27 @@ class PictureBatches:
         if not self.read:
             raise InputError(f"images={self.source}: none of the {len(self.files)} files could be read")
         root = Path(os.path.commonpath([file.parent for file in self.files]))
-        count, classes, answers, names = len(self.read), self.data.class_names, [], list[str]()
+        count, classes, answers = len(self.read), self.data.class_names, []
         for file, row in zip(self.read, probabilities, strict=True):
             name = os.fsencode(file.relative_to(root)).decode("utf-8", "replace")  # it need not be a text
-            names.append(re.sub(r"[\x00-\x1f]+", " ", name))  # nor one line
+            line = re.sub(r"[\x00-\x1f]+", " ", name)  # nor one line
             second, first = row.argsort()[-2:]
-            answers.append((name, classes[first], row[first], f"{classes[second]} {row[second]:.3f}"))
+            answers.append((name, line, classes[first], row[first], f"{classes[second]} {row[second]:.3f}"))
         width, decode = max(map(len, classes)), self.data.decode
         form = f"{decode.size} x {decode.size}, {'grey' if decode.channels == 1 else 'RGB'}"
         lines = [f"\n{count} pictures, each as in training: {decode.fit}, {form}\n"]
         lines += [f"{'file':34}  {'class':{width}}  probability  next"]  # 80 columns
-        rows_shown = zip(names, answers[:rows], strict=False)
-        lines += [f"{name[-34:]:34}  {guess:{width}}  {p:11.3f}  {other}" for name, (_, guess, p, other) in rows_shown]
+        lines += [f"{line[-34:]:34}  {guess:{width}}  {p:11.3f}  {more}" for _, line, guess, p, more in answers[:rows]]
         say("\n".join(lines + [f"… and {count - rows:,} more"] * (count > rows)))
 
         stem = str(folder.path / "predicted" / (re.sub(r"[^\w.-]+", "_", self.source).strip("_.")[-80:] or "pictures"))
         with written_aside(Path(f"{stem}.csv")) as aside, aside.open("w", newline="", encoding="utf-8") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(["file", "class", "probability", *classes])
-            for (name, guess, share, _), row in zip(answers, probabilities, strict=True):
+            for (name, _, guess, share, _), row in zip(answers, probabilities, strict=True):
                 writer.writerow([name, guess, *(f"{p:.6f}" for p in (share, *row))])
         shown = answers[: len(self.thumbnails)]
-        rows_drawn = zip(names, shown, strict=False)
-        captions = [((name[-22:], FAINT), (f"{guess} {share:.2f}", INK)) for name, (_, guess, share, _) in rows_drawn]
+        captions = [((line[-22:], FAINT), (f"{guess} {share:.2f}", INK)) for _, line, guess, share, _ in shown]
         title = f"{len(shown)} of {count} pictures, as the network is shown them: class and probability"
         sheet = Image.fromarray(contact_sheet(np.stack(self.thumbnails), captions, columns=6, title=title))
         with written_aside(Path(f"{stem}.png")) as aside:
