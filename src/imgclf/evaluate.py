@@ -32,7 +32,8 @@ def evaluate_process(config: DictConfig) -> None:
     speak(None)
     seed_everything(config.seed, verbose=False)
     model = trained_model(config)
-    model.average_flips = config.average_flips
+    if config.average_flips is not None:
+        model.average_flips = config.average_flips
     trainer = bare_trainer(config)
     trainer.test(model, datamodule=data_for(model, config), verbose=False)
     if is_first():

@@ -55,6 +55,15 @@ STEMS = {
         (ResNet18, {}, (3, 32), f"{STEMS['small']} 512 10", 11_172_170, "net.stage2.0.shortcut.weight"),
         # 7x7 in place of 3x3
         (ResNet18, {"stem": "imagenet"}, (3, 96), f"{STEMS['imagenet']} 512 10", 11_179_850, "net.stem.0.weight"),
+        # 432 + 96; 41,472 + 192; 124,416 + 4,608 + 384; 497,664 + 18,432 + 768; 1,032,192 + 49,152 + 1,024; 2,570
+        (
+            ResNet18,
+            {"widths": (48, 96, 192, 256), "blocks": 1},
+            (1, 28),
+            "48x28x28 48x28x28 96x14x14 192x7x7 256x4x4 256 10",
+            1_773_402,
+            "net.stage4.0.residual.4.bias",
+        ),
     ],
 )
 def test_a_network_has_the_chapters_shapes_and_parameters_and_its_checkpoints_names(

@@ -38,6 +38,7 @@ class Classifier(LightningModule):
             (Szegedy et al. 2016, section 7). Validation and test report the plain cross-entropy.
         channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in 16 bits
             or on a GPU are faster with; the numbers differ by rounding only. ``auto`` does so just there.
+        average_flips: validate and test by the mean of each image's and its mirror image's probabilities.
         compile: translate the network with ``torch.compile`` first: faster on a GPU after a while.
         metrics: of torchmetrics, by the names under which validation and test log them besides loss and accuracy; each
             is given probabilities (n, k) and labels (n,). One that gives a value a class is logged a class each.
@@ -59,6 +60,7 @@ class Classifier(LightningModule):
         num_classes: AtLeast1,
         label_smoothing: FractionBelow1 = 0.0,
         channels_last: bool | Literal["auto"] = "auto",
+        average_flips: bool = False,
         compile: bool = False,
         metrics: Mapping[str, Any] | None = None,
         loss: nn.Module | None = None,
@@ -73,7 +75,7 @@ class Classifier(LightningModule):
         if label_smoothing > getattr(self.loss, "label_smoothing", 0.0):
             raise InputError(f"model.label_smoothing={label_smoothing}: {type(loss).__name__} has none; leave it out")
         self.memory_format = torch.contiguous_format
-        self.average_flips = False  # of predictions
+        self.average_flips = average_flips
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
         more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
         self.more = nn.ModuleDict({f"{s}_more": MetricCollection(dict(more), prefix=f"{s}/") for s in ("val", "test")})

@@ -1,12 +1,15 @@
 """ResNet-18 (He et al. 2016; Zhang et al., Dive into Deep Learning, chapters on ResNet and on CIFAR-10)."""
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier
 from imgclf.models.initialisation import Init, initialise
-from imgclf.ranges import require
+from imgclf.ranges import AtLeast1, require
 
 
 class Residual(nn.Module):
@@ -45,6 +48,8 @@ class ResNet18(Classifier):
     Args:
         stem: ``small`` (3x3 convolution of stride 1, BN, ReLU) or ``imagenet`` (7x7 convolution of stride 2, BN, ReLU,
             3x3 max-pool of stride 2: stage 1 sees h/4 x w/4; made for 224 pixels).
+        widths: channels of each stage, one each; others than the default make a relative of ResNet-18.
+        blocks: residual blocks a stage.
         init: ``xavier`` (uniform, Glorot & Bengio 2010) or ``default`` (torch's own).
         in_channels, image_size, num_classes, training: see :class:`Classifier`.
     """
@@ -55,20 +60,21 @@ class ResNet18(Classifier):
         image_size: int,
         num_classes: int,
         stem: Literal["small", "imagenet"] = "small",
+        widths: Annotated[Sequence[AtLeast1], Field(min_length=1)] = (64, 128, 256, 512),
+        blocks: AtLeast1 = 2,
         init: Init = "xavier",
         **training: Any,
     ) -> None:
         require("model", ResNet18.__init__, locals())
-        width, kernel, stride = 64, *((3, 1) if stem == "small" else (7, 2))
-        first = nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=False)
+        kernel, stride = (3, 1) if stem == "small" else (7, 2)
+        first = nn.Conv2d(in_channels, widths[0], kernel, stride, padding=kernel // 2, bias=False)
         pool = [nn.MaxPool2d(kernel_size=3, stride=2, padding=1)] if stem == "imagenet" else []
         net = nn.Sequential()
-        net.add_module("stem", nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(), *pool))
-        net.add_module("stage1", nn.Sequential(Residual(width, width), Residual(width, width)))
-        for number in (2, 3, 4):
-            halving, width = Residual(width, 2 * width, stride=2), 2 * width
-            net.add_module(f"stage{number}", nn.Sequential(halving, Residual(width, width)))
+        net.add_module("stem", nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(), *pool))
+        for number, (before, width) in enumerate(pairwise((widths[0], *widths)), start=1):
+            entry = Residual(before, width, stride=1 if number == 1 else 2)
+            net.add_module(f"stage{number}", nn.Sequential(entry, *(Residual(width, width) for _ in range(blocks - 1))))
         net.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-        net.add_module("linear", nn.Linear(width, num_classes))
+        net.add_module("linear", nn.Linear(widths[-1], num_classes))
         initialise(net, init)
         super().__init__(net, in_channels=in_channels, image_size=image_size, num_classes=num_classes, **training)
