@@ -60,8 +60,11 @@ def quiet_trainer(**settings: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long rooms first, so that no core waits for one long file at the end."""
+    """Long rooms first, so that no core waits for one long file at the end; a file's tests in one process."""
     items.sort(key=lambda item: not LONG_ROOMS & {*item.path.parts})
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

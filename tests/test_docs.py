@@ -29,7 +29,7 @@ shift; while [ "$1" = --extra ]; do shift 2; done; [ "$1" = python ] && shift; e
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.xdist_group(page)) for page in RUN])
 def test_all_that_a_page_shows_can_be_done_in_its_order(page: str, tmp_path: Path) -> None:
     """In a copy of the checkout, beside some photos, trained weights and an archive: files written, the rest run."""
     extras = re.findall(
