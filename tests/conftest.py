@@ -64,11 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not LONG_ROOMS & {*item.path.parts})
 
 
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name tests by the number of bytes they are given: every test process has to come to the same names."""
-    return f"{len(val)} bytes" if isinstance(val, bytes) else None
-
-
 def run_here(command: list[str], folder: Path, environment: dict[str, str]) -> Done:
     """Run a script and its arguments in a copy of this process, which has loaded all that it needs."""
     load_all()
@@ -203,12 +198,6 @@ def refused(door: Door, tmp_path: Path) -> Refused:
         return told
 
     return run
-
-
-@pytest.fixture(scope="session")
-def root() -> Path:
-    """The checkout."""
-    return ROOT
 
 
 @pytest.fixture
