@@ -176,6 +176,7 @@ def test_weights_that_cannot_be_had(photos: tuple[str, ...], refused: Refused) -
     refused(f"{given}=DEFAULT", "resnet18-f37072fd.pth", "model.net.weights=FILE", **nowhere)
 
 
+@pytest.mark.slow
 def test_a_network_of_timm_starts_from_a_file(photos: tuple[str, ...], door: Door, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm", reason="uv sync --extra timm")
     torch.save(timm.create_model("resnet10t.c3_in1k").state_dict(), tmp_path / "w.pth")

@@ -60,6 +60,7 @@ def rare(tmp_path: Path) -> tuple[str, ...]:
     return (*given, "trainer.max_epochs=6", "optimizer=adamw", "optimizer.lr=0.01")
 
 
+@pytest.mark.slow
 def test_a_rare_class_is_found_more_often(rare: tuple[str, ...], door: Door, tmp_path: Path) -> None:
     found = []
     for number, remedy in enumerate(("test=true", "loss.class_weights=[0.1,2]", "data.sampler=balanced")):
@@ -68,6 +69,7 @@ def test_a_rare_class_is_found_more_often(rare: tuple[str, ...], door: Door, tmp
     assert min(found[1:]) > found[0] + 0.02
 
 
+@pytest.mark.slow
 def test_cross_validation_validates_on_every_image_once_and_is_averaged(door: Door, tmp_path: Path) -> None:
     given = ("data.folds=3", "data.fold=0,1,2", "debug=fast", "logger=none", "callbacks=bare", "test=false")
     told = door("train.py", "-m", *given, "hydra.sweep.dir=cv").stdout

@@ -71,7 +71,7 @@ def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused
         predictor.predict([tmp_path / "text.png"])
 
 
-@pytest.mark.parametrize("kind", [pytest.param("onnx", marks=pytest.mark.slow), "torch", "safetensors"])
+@pytest.mark.parametrize("kind", ["safetensors", *(pytest.param(x, marks=pytest.mark.slow) for x in ("onnx", "torch"))])
 def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_size(
     kind: str, run: Path, door: Door
 ) -> None:

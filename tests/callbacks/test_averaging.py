@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import Door, quiet_trainer
@@ -71,6 +72,7 @@ def test_the_moving_average_starts_from_the_network_and_its_decay_grows_to_what_
     torch.testing.assert_close([*net.validated, net.weights()], [*means[2::3], means[-1]], **CLOSE)
 
 
+@pytest.mark.slow
 def test_the_command_tests_the_mean_and_resumes_it(door: Door, tmp_path: Path) -> None:
     settings = ("data.batch_size=1000", "optimizer.lr=0.5", "logger=none", "callbacks=ema")
     door("train.py", *settings, "trainer.max_epochs=2", "hydra.run.dir=whole")

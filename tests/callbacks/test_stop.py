@@ -9,6 +9,7 @@ from conftest import Door
 from run_files import metrics, run_json, table, weights
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_by_its_steps_has_figures_of_its_own_and_goes_on(door: Door, tmp_path: Path) -> None:
     given = ("train.py", "callbacks=bare", "logger=none", "trainer.max_epochs=2")
     door(*given, "+trainer.max_steps=50", "hydra.run.dir=cut")

@@ -123,6 +123,7 @@ def test_what_was_refused_can_be_said_again_rightly_and_a_path_needs_no_quotes(d
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_remembers_its_flags_and_its_folder_may_have_any_name(door: Door, tmp_path: Path) -> None:
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "tiny.yaml").write_text("defaults: [mlp]\nhidden_sizes: [4]\n")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from conftest import Door, Doors, Refused
 from made_up import TEST, TRAIN, archive, competition, png, seven_zip
-from run_files import assert_same
 
 from imgclf.data.kaggle import CLASSES
 
@@ -53,19 +52,6 @@ def test_each_id_is_answered_once_in_order_and_with_its_own_image(trained: Path,
 
 
 @pytest.mark.slow
-def test_an_augmented_run_validates_and_is_resumed_to_the_same_weights(
-    trained: Path, door: Door, tmp_path: Path
-) -> None:
-    chosen = ("data.augment=[chapter,color_jitter]", "data.mix=cutmix", "logger=none", "callbacks=bare")
-    settings = ("data=kaggle_cifar10", *FAST, f"data.dir={trained / 'data'}", *chosen)
-    done = door("train.py", *settings, "trainer.max_epochs=2", "hydra.run.dir=whole")
-    assert "val acc" in done.stderr
-    assert "test" not in done.stdout.split("run folder")[0], "there are no test labels"
-    door("train.py", *settings, "trainer.max_epochs=1", "hydra.run.dir=parts")
-    door("train.py", "resume=parts", "trainer.max_epochs=2")
-    assert_same(tmp_path / "parts", tmp_path / "whole")
-
-
 def test_archives_that_people_really_have(door: Door, tmp_path: Path) -> None:
     """One that was unpacked and packed again on a Mac or on Windows; larger pictures; grey ones from them."""
     contents = {**competition()} | {f"train/{i}.png": png(i, size=40) for i in range(1, TRAIN + 1)}

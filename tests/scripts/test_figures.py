@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import ROOT, Door, Refused
 from PIL import Image
 
@@ -32,6 +33,7 @@ def test_shapes_of_any_model_and_data(door: Door, tmp_path: Path) -> None:
     assert said["in"] == "all Sequential 10 5,977,530 276,066,304"
 
 
+@pytest.mark.slow
 def test_features_of_a_run(door: Door, refused: Refused, tmp_path: Path) -> None:
     door("train.py", "debug=fast", "model=lenet", "hydra.run.dir=run", "test=false", "logger=none")
     said = door("figures.py", "figure=features", "run=run", "figure.images=[3,0]", "figure.split=test").stdout
