@@ -67,11 +67,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name tests by the number of bytes they are given: every test process has to come to the same names."""
-    return f"{len(val)} bytes" if isinstance(val, bytes) else None
-
-
 def run_here(command: list[str], folder: Path, environment: dict[str, str]) -> Done:
     """Run a script and its arguments in a copy of this process, which has loaded all that it needs."""
     load_all()
@@ -206,12 +201,6 @@ def refused(door: Door, tmp_path: Path) -> Refused:
         return told
 
     return run
-
-
-@pytest.fixture(scope="session")
-def root() -> Path:
-    """The checkout."""
-    return ROOT
 
 
 @pytest.fixture

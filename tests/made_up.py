@@ -35,13 +35,11 @@ def competition() -> Mapping[str, bytes]:
     return files
 
 
-def write(folder: Path, changed: Mapping[str, bytes | None] = {}) -> Path:
-    """Write them to a folder, some with another content, or missing."""
-    for name, content in {**competition(), **changed}.items():
-        if content is not None:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-    return folder
+def write(folder: Path) -> None:
+    """Write them to a folder."""
+    for name, content in competition().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 @cache

@@ -122,15 +122,12 @@ class Gauge(Callback):
 
 
 class Leak(Callback):
-    """Note what the process is like when it is made, and leave in it at the end all that a run may change there."""
+    """Note what the process is like when it is made, and leave in it at the end much that a run may change there."""
 
     def __init__(self, file: str) -> None:
         cudnn = torch.backends.cudnn
-        state = [
-            *(os.getcwd(), os.environ.get("LEAKED"), torch.get_num_threads(), str(torch.get_default_dtype())),  # noqa: PTH109
-            *(torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled(), torch.is_grad_enabled()),
-            *(cudnn.benchmark, cudnn.deterministic, torch.get_float32_matmul_precision()),
-        ]
+        state = [os.getcwd(), os.environ.get("LEAKED"), torch.get_num_threads(), str(torch.get_default_dtype())]  # noqa: PTH109
+        state += [torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled(), cudnn.benchmark]
         with Path(file).open("a") as told:
             print(json.dumps(state), file=told)
 
@@ -140,7 +137,5 @@ class Leak(Callback):
         torch.set_num_threads(torch.get_num_threads() + 1)
         torch.set_default_dtype(torch.float64)
         torch.use_deterministic_algorithms(True)
-        torch.autograd.set_detect_anomaly(True)
-        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = True
-        torch.set_float32_matmul_precision("medium")
+        torch.backends.cudnn.benchmark = True
         torch.set_grad_enabled(False)

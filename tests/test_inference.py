@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Door, Doors, Refused
+from conftest import Door, Refused, Undisturbed
 from PIL import Image
 
 import imgclf
@@ -15,12 +15,10 @@ from imgclf.data.fashion_mnist import CLASS_NAMES, MINI, read_part
 from imgclf.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
+@pytest.fixture
+def run(undisturbed: Undisturbed) -> Path:
     """A run folder, of a network that was trained a little."""
-    folder = tmp_path_factory.mktemp("run")
-    doors(folder)("train.py", "trainer.max_epochs=2", "hydra.run.dir=run")
-    return folder / "run"
+    return undisturbed("trainer.max_epochs=1", "callbacks=bare", "logger=none")
 
 
 def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path, tmp_path: Path, door: Door) -> None:
@@ -45,16 +43,11 @@ def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path
     for one in (paths[1], pictures[1], images[1].transpose(1, 2, 0)):
         np.testing.assert_allclose(predictor.predict(one), shares[1:2], atol=1e-6)
     assert predictor.predict([]).shape == (0, 10)
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
-        predictor.predict([tmp_path / "text.png"])
-    (tmp_path / "text.png").unlink()
     door("predict.py", f"run={run}", f"images={tmp_path}")
     with (run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv").open(newline="") as table:
         told = [[float(row[name]) for name in CLASS_NAMES] for row in csv.DictReader(table)]
-    np.testing.assert_allclose(
-        predictor.predict(paths, average_flips=True), told, atol=5e-3
-    )  # it computes in bfloat16 where the machine can
+    # The command computes in bfloat16 where the machine can.
+    np.testing.assert_allclose(predictor.predict(paths, average_flips=True), told, atol=5e-3)
 
 
 def test_embeddings_lead_to_the_predictions(run: Path) -> None:
@@ -67,22 +60,18 @@ def test_embeddings_lead_to_the_predictions(run: Path) -> None:
     np.testing.assert_allclose(shares, predictor.predict(images[:5, 0]), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        np.zeros((2, 28, 28, 1)),
-        np.zeros((28, 28), np.uint8),
-        np.zeros(3, np.uint8),
-        np.zeros((2, 2, 28, 28, 1), np.uint8),
-    ],
-)
-def test_arrays_of_another_kind_are_refused(run: Path, images: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):
-        imgclf.load(run).predict(images)
+def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:
+    refused(f"export.py run={run} format=onx", "format=onx", "onnx")
+    predictor = imgclf.load(run)
+    for images in (np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8)):
+        with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):
+            predictor.predict(images)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
+        predictor.predict([tmp_path / "text.png"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["onnx", "torch", "safetensors"])
+@pytest.mark.parametrize("kind", ["safetensors", *(pytest.param(x, marks=pytest.mark.slow) for x in ("onnx", "torch"))])
 def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_size(
     kind: str, run: Path, door: Door
 ) -> None:
@@ -111,8 +100,3 @@ def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_siz
         predictor.model.net.load_state_dict(load_file(file))
         found = predictor.predict(images[:9, 0])
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-
-
-def test_what_cannot_be_exported(run: Path, refused: Refused) -> None:
-    refused("export.py run=nowhere", "nowhere")
-    refused(f"export.py run={run} format=onx", "format=onx", "onnx")

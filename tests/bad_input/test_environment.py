@@ -36,6 +36,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_takes_no_checkpoint_and_no_submission_away(door: Door, disk: Disk, tmp_path: Path) -> None:
     write(tmp_path / "data")
     run = disk(4000) / "run"
@@ -56,44 +57,21 @@ def test_a_full_disk_takes_no_checkpoint_and_no_submission_away(door: Door, disk
     door("train.py", f"resume={run}", "trainer.max_epochs=3")
 
 
-def test_a_disk_too_small_for_a_checkpoint_or_decoded_images(door: Door, disk: Disk, tmp_path: Path) -> None:
-    write(tmp_path / "data")
-    small = disk(150)
-    for given in ((), (*KAGGLE, f"data.cache_dir={small}/x")):
-        told = door("train.py", *given, *QUICK, f"hydra.run.dir={small}/run", expect=2).stderr
-        assert re.search("^error: .*make room", told, re.M)
-        assert not [*small.rglob("*.ckpt"), *small.rglob("*.npy")]
-
-
+@pytest.mark.slow
 def test_a_read_only_run_folder_can_be_tested_but_nothing_else(door: Door, refused: Refused, disk: Disk) -> None:
     run = disk(3000) / "run"
     door("train.py", *QUICK, f"hydra.run.dir={run}")
     subprocess.run(["mount", "-o", "remount,ro", str(run.parent)], check=True)
     before = contents(run)
     door("evaluate.py", f"run={run}")
-    for command in (
-        f"train.py resume={run} trainer.max_epochs=3",
-        f"train.py {shlex.join(QUICK)} hydra.run.dir={run.parent}/other",
-        f"figures.py figure=activations hydra.run.dir={run.parent}/figures",
-    ):
-        refused(command, "Read-only file system", str(run.parent))
+    for command in (f"resume={run} trainer.max_epochs=3", f"{shlex.join(QUICK)} hydra.run.dir={run.parent}/other"):
+        refused(f"train.py {command}", "Read-only file system", str(run.parent))
     assert contents(run) == before
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("script", "code", "said"),
-    [
-        ("ulimit -f 100; {train}", 2, "File too large"),  # as a checkpoint is
-        ("{train} 2>&1 | true; exit ${{PIPESTATUS[0]}}", 0, ""),  # as ``| head -1``, where also errors may go to
-    ],
-)
-def test_files_may_not_grow_or_nobody_reads_the_output(script: str, code: int, said: str, tmp_path: Path) -> None:
+def test_nobody_reads_the_output(tmp_path: Path) -> None:
     train = shlex.join([sys.executable, f"{ROOT}/scripts/train.py", *QUICK, "hydra.run.dir=run"])
-    command = ["bash", "-c", script.format(train=train)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert (done.returncode, len(told)) == (code, int(code > 0)), done.stderr
-    assert said in done.stderr
-    assert len(list(tmp_path.rglob("*.ckpt"))) == (0 if code else 2)
-    assert run_json(tmp_path / "run")["outcome"] == ("failed" if code else "finished")
+    command = ["bash", "-c", f"{train} 2>&1 | true; exit ${{PIPESTATUS[0]}}"]  # as ``| head -1``
+    assert subprocess.run(command, cwd=tmp_path, timeout=300).returncode == 0
+    assert run_json(tmp_path / "run")["outcome"] == "finished"

@@ -2,10 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from conftest import Door, Refused
 from made_up import TEST, archive
 
@@ -16,26 +14,15 @@ IMAGES = "train-images-idx3-ubyte"
 ODD = "my data, ü & 数据"
 
 
-MAKE: dict[str, Callable[[Path], object]] = {  # what is in the place of images, labels being there
-    "truncated": lambda file: file.write_bytes(bytes([0, 0, 8, 3])),
-    "a folder": Path.mkdir,
-    "a pipe": os.mkfifo,
-    "missing": lambda file: None,
-}
-
-
-@pytest.mark.parametrize("kind", MAKE)
-def test_files_that_are_none(kind: str, refused: Refused, tmp_path: Path) -> None:
+def test_files_that_are_none_and_data_that_are_not_there(refused: Refused, tmp_path: Path) -> None:
+    refused(FASHION, "data", "data.dir")
+    refused(KAGGLE, "data lacks train", "demo=true")
     (tmp_path / "data").mkdir()
     for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
         (tmp_path / "data" / name).write_bytes(b"")
-    MAKE[kind](tmp_path / "data" / IMAGES)
+    refused(FASHION, IMAGES)  # the last one is missing
+    os.mkfifo(tmp_path / "data" / IMAGES)
     refused(FASHION, IMAGES)
-
-
-def test_data_that_are_not_there(refused: Refused) -> None:
-    refused(FASHION, "data", "data.dir")
-    refused(KAGGLE, "data lacks train", "demo=true")
 
 
 def test_folders_and_files_with_odd_names_that_may_only_be_read(door: Door, tmp_path: Path) -> None:

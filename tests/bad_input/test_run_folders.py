@@ -21,7 +21,7 @@ Change = Callable[[Path], object]
 def trained(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     """A finished run of one epoch, and a sweep of two."""
     folder = tmp_path_factory.mktemp("trained")
-    quick = ("debug=fast", "test=false", "model.hidden_sizes=[8]")
+    quick = ("debug=fast", "test=false", "model.hidden_sizes=[8]", "callbacks=bare", "logger=none")
     doors(folder)("train.py", *quick, "hydra.run.dir=run")
     doors(folder)("train.py", "-m", *quick, "seed=0,1", "hydra.sweep.dir=sweep", "sweep.report=false")
     return folder
@@ -61,20 +61,15 @@ NO_NUMBERS = checkpoint(lambda c: next(iter(c["state_dict"].values())).fill_(flo
 DAMAGED: list[tuple[str, Change, str, list[str]]] = [
     (CONFIG, Path.unlink, EVALUATE, ["run", CONFIG]),
     (CONFIG, text("model: {a: ["), EVALUATE, [CONFIG, "damaged"]),
-    (CONFIG, text("seed: 0\n"), EVALUATE, [CONFIG, "data, model"]),
     (CONFIG, replaced("^  dropout:", "  drop_rate:"), EVALUATE, [CONFIG, "'drop_rate'", "version"]),
     (BEST, Path.unlink, EVALUATE, [f"run/{BEST}"]),
-    (BEST, cut, EVALUATE, [BEST]),
     (BEST, OTHER_LAYERS, EVALUATE, [BEST, "MLP"]),
     (BEST, NO_NUMBERS, EVALUATE, [BEST, "no numbers"]),
-    (LAST, Path.unlink, f"{EVALUATE} checkpoint=last", [f"run/{LAST}"]),
     (LAST, Path.unlink, MORE, [LAST, "continue"]),
     (LAST, cut, MORE, [LAST]),
     (LAST, checkpoint(lambda c: c.pop("loops")), MORE, [LAST, "loops"]),
     ("run.json", cut, MORE, ["run.json", "damaged"]),
-    ("metrics.json", cut, MORE, ["metrics.json", "damaged"]),
     ("metrics.csv", text("epoch,step\n0,1\nx"), MORE, ["metrics.csv", "damaged"]),
-    (OVERRIDES, text("- 'a"), MORE, [OVERRIDES, "damaged"]),
 ]
 
 
@@ -85,35 +80,25 @@ def test_what_is_damaged_is_named_and_nothing_more_is_lost(
     change(run / file)
     before = contents(run / "checkpoints")
     told = door(*command.split(), expect=2).stderr
-    assert told.count("error: ") == 1
-    assert [word for word in (*words, "error: ") if word not in told] == []
-    assert "Traceback" not in told
+    assert (told.count("error: "), "Traceback" in told) == (1, False)
+    assert [word for word in words if word not in told] == []
     assert contents(run / "checkpoints") == before
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("evaluate.py run=nowhere", ["nowhere"]),
-        ("evaluate.py run=sweep", ["sweep", "jobs"]),
-        ("evaluate.py", ["run=FOLDER"]),
-        ("train.py resume=sweep", ["sweep", "jobs"]),
-        ("train.py -m sweep.resume=run", ["run", "sweep.json"]),
-        (f"{EVALUATE} data.eval_batchsize=3", ["data.eval_batchsize", "data.eval_batch_size?"]),
-        (f"{EVALUATE} data=kaggle_cifar10", ["data.in_channels=3", "1"]),
-        (f"{EVALUATE} data.resize=32", ["data.resize=32", "28"]),
-        ("predict.py run=run", ["images="]),
-        ("predict.py run=run images=nowhere", ["images=nowhere"]),
-        ("predict.py run=run images=file sheet=0", ["sheet=0"]),
-        ("train.py resume=run", ["1 epochs", "trainer.max_epochs=MORE"]),
-        (f"{MORE} optimizer.lr=9", ["optimizer.lr", "0.1", "9"]),
-        ("train.py debug=fast hydra.run.dir=run", ["run", "resume="]),
-        ("train.py -m seed=0,1 hydra.sweep.dir=sweep", ["sweep", "sweep.resume="]),
-    ],
-)
-def test_what_cannot_be_done_with_them(command: str, words: list[str], run: Path, refused: Refused) -> None:
-    (run.parent / "file").write_text("mine")
-    refused(command, *words)
+def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
+    for command, *words in (
+        ("evaluate.py run=nowhere", "nowhere"),
+        ("evaluate.py", "run=FOLDER"),
+        ("train.py resume=sweep", "sweep", "jobs"),
+        (f"{EVALUATE} data.eval_batchsize=3", "data.eval_batchsize", "data.eval_batch_size?"),
+        (f"{EVALUATE} data=kaggle_cifar10", "data.in_channels=3", "1"),
+        ("predict.py run=run images=nowhere", "images=nowhere"),
+        ("train.py resume=run", "1 epochs", "trainer.max_epochs=MORE"),
+        (f"{MORE} optimizer.lr=9", "optimizer.lr", "0.1", "9"),
+        ("train.py debug=fast hydra.run.dir=run", "run", "resume="),
+        ("train.py -m seed=0,1 hydra.sweep.dir=sweep", "sweep", "sweep.resume="),
+    ):
+        refused(command, *words)
 
 
 def test_what_a_resumed_run_can_do_without_and_halves_that_a_killed_one_has_left(run: Path, door: Door) -> None:
@@ -136,13 +121,3 @@ def test_an_evaluation_needs_only_configuration_and_checkpoint_wherever_they_are
     before = contents(run.parent)
     assert door("evaluate.py", "run=elsewhere").stdout == shown.replace("run/", "elsewhere/")
     assert contents(run.parent) == before
-
-
-def test_other_data_take_the_seed_of_the_run_and_other_pixels_are_warned_of(run: Path, door: Door) -> None:
-    other = (*EVALUATE.split(), "data=fashion_mnist_mini")
-    assert "accuracy" in door(*other).stdout
-    for given, seed in (((), 0), (("seed=5",), 5)):
-        assert f"\nseed: {seed}\n" in door(*other, *given, "--cfg", "job").stdout
-    told = door(*EVALUATE.split(), "data.mean=[0.5]").stderr
-    assert "data.mean=[0.5]" in told
-    assert "0.286" in told

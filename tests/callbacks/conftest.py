@@ -68,23 +68,14 @@ def fit(tmp_path: Path) -> Fit:
     """Train on ``data`` with callbacks and settings of the Trainer; what TensorBoard then has."""
 
     def run(
-        data: Told,
-        *callbacks: pl.Callback,
-        net: nn.Module | None = None,
-        lr: float = 0.0,
-        kind: type[Classifier] = Classifier,
-        **settings: Any,
+        data: Told, *callbacks: pl.Callback, net: nn.Module | None = None, lr: float = 0.0, **settings: Any
     ) -> Board:
         board = TensorBoardLogger(save_dir=str(tmp_path), name="", version="")
         own = {"max_epochs": 1, "logger": board, "log_every_n_steps": 1, "default_root_dir": str(tmp_path)}
         trainer = Trainer(precision="32-true", callbacks=[Constant(), *callbacks], **(QUIET | own | settings))
-        model = kind(
-            net or Reader(data.num_classes),
-            in_channels=1,
-            image_size=8,
-            num_classes=data.num_classes,
-            optimizer=lambda parameters: torch.optim.SGD(parameters, lr),
-        )
+        form: dict[str, Any] = {"in_channels": 1, "image_size": 8, "num_classes": data.num_classes}
+        sgd = lambda parameters: torch.optim.SGD(parameters, lr)  # noqa: E731
+        model = Classifier(net or Reader(data.num_classes), **form, optimizer=sgd)
         trainer.fit(model, datamodule=data)
         board.experiment.close()
         return Board(tmp_path)

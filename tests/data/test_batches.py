@@ -1,30 +1,16 @@
 """Which images are held out, which form which batch, and how two runs are told to have seen the same ones."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from conftest import QUIET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclf.data.batches import (
-    SAMPLED_IMAGES,
-    WHOLE_BYTES,
-    BatchLoader,
-    EvalBatches,
-    ImageArray,
-    TrainBatches,
-    as_tensors,
-)
-from imgclf.data.kaggle import chapter_split
-from imgclf.data.module import ImageData
+from imgclf.data.batches import BatchLoader, EvalBatches, ImageArray, TrainBatches
 from imgclf.data.split import stratified_split
 from imgclf.errors import InputError
-from imgclf.models.mlp import MLP
 
 
 def images(count: int = 10, size: int = 4) -> ImageArray:
@@ -103,18 +89,6 @@ def test_a_loader_continues_in_the_middle_of_an_epoch(num_workers: int) -> None:
     assert whole.image_count == 10
 
 
-def test_a_part_is_addressed_by_its_own_positions_wherever_it_lies() -> None:
-    part = images(5, size=2).part(np.array([4, 1]))
-    assert len(part) == 2
-    assert part[torch.tensor([1, 0])][1].tolist() == [1, 4]
-    for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
-        moved = part.on(torch.device(device))
-        assert moved.images.shape == (2, 3, 2, 2), "its own images and no others"
-        for positions in ([0, 1], [1], [1, 0, 0]):
-            for here, there in zip(part[torch.tensor(positions)], moved[torch.tensor(positions)], strict=True):
-                assert torch.equal(here, there.cpu())
-
-
 def test_each_class_gives_the_same_share() -> None:
     labels = np.repeat(np.arange(3), [100, 50, 10])
     train, val = stratified_split(labels, 0.1, seed=0)
@@ -133,15 +107,6 @@ def test_no_image_is_in_both_parts_and_none_is_lost(sizes: list[int], fraction: 
     assert set(labels[train]) == set(labels[val]) == set(range(len(sizes))), "every class is in both parts"
 
 
-def test_the_chapters_rule_takes_as_many_of_each_class() -> None:
-    labels = np.repeat(np.arange(3), [100, 50, 25])
-    train, valid = chapter_split(labels, 0.1, seed=0)
-    assert np.bincount(labels[valid]).tolist() == [2, 2, 2], "a tenth of the smallest class, rounded down"
-    assert sorted([*train, *valid]) == list(range(175))
-    with pytest.raises(InputError, match="1 image"):
-        chapter_split(np.array([0, 0, 1]), 0.1, seed=0)
-
-
 def test_a_fingerprint_is_of_every_pixel_every_label_and_the_shape_and_of_nothing_else() -> None:
     one = images().fingerprint()
     assert one == images().fingerprint()
@@ -151,39 +116,3 @@ def test_a_fingerprint_is_of_every_pixel_every_label_and_the_shape_and_of_nothin
     label.labels[9] = 0
     reshaped = ImageArray(images().images.view(10, 12, 2, 2), images().labels)
     assert len({x.fingerprint()["digest"] for x in (images(), pixel, label, reshaped)}) == 4
-
-
-def test_of_a_large_memory_map_only_a_part_is_read(tmp_path: Path) -> None:
-    count = 100_000  # 307 MB, as zeros that take no disk
-    file = tmp_path / "images.npy"
-    np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(count, 3, 32, 32)).flush()
-    array = np.load(file, mmap_mode="r+", allow_pickle=False)
-    assert array.nbytes > WHOLE_BYTES
-    stored = as_tensors(array, np.zeros(count, dtype=np.int64))
-    before = stored.fingerprint()
-    assert before["of"] == SAMPLED_IMAGES
-    array[-1, 0, 0, 0] = 1  # the last image is among them
-    assert stored.fingerprint() != before
-
-
-class Grey(ImageData):
-    """Forty images of noise, 8 x 8."""
-
-    def __init__(self) -> None:
-        form: dict[str, Any] = {"in_channels": 1, "num_classes": 2, "resize": 8, "mean": [0.5], "std": [0.5]}
-        super().__init__(**form, batch_size=8, eval_batch_size=8, val_fraction=0.2, seed=0)
-
-    def read_train(self) -> ImageArray:
-        pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
-        return as_tensors(pixels, np.arange(40, dtype=np.int64) % 2)
-
-
-def test_lightnings_own_trainer_takes_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    form: Any = {"in_channels": 1, "image_size": 8, "num_classes": 2, "optimizer": lambda p: torch.optim.SGD(p, 0.1)}
-    own = {"max_epochs": 1, "default_root_dir": tmp_path, "enable_model_summary": True, "accelerator": "cpu"}
-    trainer, data = pl.Trainer(**QUIET | own), Grey()
-    trainer.fit(MLP(hidden_sizes=[4], **form), datamodule=data)
-    assert {"train/loss", "val/acc"} <= trainer.callback_metrics.keys()
-    assert data.fingerprints is None, "of which nobody has asked"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert not data.train_dataloader().loader.pin_memory, "nothing is pinned for a processor"

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from conftest import Door
 from PIL import Image
+from run_files import snapshot
 
 import imgclf
 from imgclf.build import built
 from imgclf.data.decode import Decode, decoded
-from imgclf.data.folders import class_folders, list_pictures, pictures
+from imgclf.data.folders import class_folders, list_pictures
 from imgclf.errors import InputError
 
 COLOURS = {"blue": (20, 30, 200), "green": (20, 190, 40), "red": (200, 20, 30)}
@@ -45,7 +46,7 @@ def test_three_commands_from_photos_to_a_model_that_predicts(door: Door, tmp_pat
     photos(tmp_path / "photos")
     (tmp_path / "photos" / "red" / "notes.txt").write_text("not a picture")
     settings = ("model=lenet", "data.resize=32", "optimizer=adamw", "optimizer.lr=0.003", "trainer.max_epochs=8")
-    told = door(*TRAIN, "data.dir=photos", *settings, "hydra.run.dir=run").stderr
+    told = door(*TRAIN, "data.dir=photos", *settings, "callbacks=bare", "hydra.run.dir=run").stderr
     assert ("notes.txt" in told, "decoding 60 pictures" in told) == (True, True)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test/acc"] == 1, "colours are told apart"
     data = yaml.safe_load((tmp_path / "run" / ".hydra" / "config.yaml").read_text())["data"]
@@ -55,9 +56,7 @@ def test_three_commands_from_photos_to_a_model_that_predicts(door: Door, tmp_pat
     assert ("1.0000" in again.stdout, "decoding" in again.stderr) == (True, False), "decoded once"
     # Another folder is matched by name: here the classes have other numbers and one is missing.
     photos(tmp_path / "other", 9, ("red", "green"), first=100)
-    for chosen in ((), ("data=image_folder",)):
-        done = door("evaluate.py", "run=run", *chosen, "data.dir=other", "data.test_fraction=1")
-        assert "1.0000" in done.stdout
+    assert "1.0000" in door("evaluate.py", "run=run", "data.dir=other", "data.test_fraction=1").stdout
     (tmp_path / "other" / "yellow").mkdir()
     picture((200, 200, 0), 1).save(tmp_path / "other" / "yellow" / "1.png")
     assert "yellow" in door("evaluate.py", "run=run", "data.dir=other", expect=2).stderr
@@ -65,13 +64,12 @@ def test_three_commands_from_photos_to_a_model_that_predicts(door: Door, tmp_pat
     rows = (tmp_path / "run" / "predicted" / "photos.csv").read_text().splitlines()[1:]
     assert len(rows) == 60
     assert all(row.split(",")[1] in row.split(",")[0] for row in rows), "each file's class is its folder's name"
-    assert "epoch 9/9" in door("train.py", "resume=run", "trainer.max_epochs=9").stderr
 
 
 def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path: Path) -> None:
     for part, count in (("train", 12), ("val", 4), ("test", 5)):
         photos(tmp_path / "all" / part, count)
-    settings = (*TRAIN, "data.dir=all", "model=mlp", "trainer.max_epochs=1")
+    settings = (*TRAIN, "data.dir=all", "model=mlp", "debug=fast", "callbacks=bare")
     door(*settings, "hydra.run.dir=run")
     door(*settings, "retrain_on_all=true", "data.in_channels=1", "data.stored_size=24", "hydra.run.dir=grey")
     whole, grey = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "grey"))
@@ -79,7 +77,6 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path
     assert whole["data"]["train"]["images"] == [48, 3, 64, 64], "those for validation among them"
     assert whole["data"]["test"]["images"] == [15, 3, 64, 64]
     assert (grey["train_images"], grey["data"]["train"]["images"]) == (48, [48, 1, 24, 24])
-    assert "decoding" not in door(*settings, "hydra.run.dir=again").stderr, "no part takes another's place"
 
 
 def test_what_cannot_be_used_is_named_before_training(door: Door, tmp_path: Path) -> None:
@@ -87,7 +84,7 @@ def test_what_cannot_be_used_is_named_before_training(door: Door, tmp_path: Path
     photos(tmp_path / "photos", each=12)
     for number in range(11):
         (tmp_path / "photos" / "red" / f"broken{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    settings = (*TRAIN, "data.dir=photos", "model=mlp", "trainer.max_epochs=1")
+    settings = (*TRAIN, "data.dir=photos", "model=mlp", "debug=fast", "callbacks=bare")
     told = door(*settings, expect=2).stderr
     for words in ("11 of 47 pictures cannot be read", "broken0.png", "and 1 more", "data.on_damaged=skip"):
         assert words in told
@@ -142,25 +139,19 @@ def test_pictures_of_any_form_are_decoded(tmp_path: Path) -> None:
     on_side.save(tmp_path / "turned.png", exif=exif)
     turned = centre(tmp_path / "turned.png")
     assert ((turned[:, :4] == 255).all(), (turned[:, 4:] == 0).all()) == (True, True)
-    exact = picture((90, 120, 30), 1, (8, 8))
-    assert (centre(exact).transpose(1, 2, 0) == np.asarray(exact)).all(), "pixels of the right size stay as they are"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path, workers: int) -> None:
-    folder, decode, count = tmp_path / "pictures", Decode(3, 6), 1100
+def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path) -> None:
+    folder, decode, count, workers = tmp_path / "pictures", Decode(3, 6), 1100, 2
     folder.mkdir()
     for number in range(count):
         picture((90, 120, 30), number, (6, 6)).save(folder / f"{number}.png")
     files, entry, form = sorted(folder.iterdir()), folder / ".decoded", ([0] * count, folder, decode)
-    first, kept = decoded(files, *form, workers=workers)
+    first, _ = decoded(files, *form, workers=workers)
     assert (first.images.numpy() == np.stack([decode(file) for file in files])).all()
-    np.testing.assert_allclose(first.sums[:, 0], first.images.double().sum((2, 3)) / 255)  # type: ignore[index]
-    assert kept.tolist() == list(range(count))
-    stamp = {file: file.stat().st_mtime_ns for file in entry.rglob("*.npy")}
-    assert len(stamp) == 3
+    stamp = snapshot(entry)
     decoded(files, *form)
-    assert {file: file.stat().st_mtime_ns for file in entry.rglob("*.npy")} == stamp
+    assert snapshot(entry) == stamp
     picture((0, 0, 0), 7, (6, 6)).save(files[0])
     (entry / ".building-killed").mkdir()
     again, _ = decoded(files, *form)
@@ -195,14 +186,6 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
         done = subprocess.run([sys.executable, "-c", script, folder], check=True, capture_output=True, text=True)
         peaks.append([int(peak) for peak in done.stdout.split()])
     assert all(large < small + 30_000 for small, large in zip(*peaks, strict=True))
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_decoded_into_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos(tmp_path / "photos", each=2).chmod(0o555)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    decoded(pictures(tmp_path / "photos")[0], [0] * 6, tmp_path / "photos", Decode(3, 8))
-    assert list((tmp_path / "cache" / "imgclf").glob("photos-*"))
 
 
 def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,10 @@
 
 import csv
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import ROOT, Door, Doors
+from conftest import Door, Refused, Undisturbed
 from PIL import Image
 
 from imgclf.data.fashion_mnist import CLASS_NAMES, MINI, read_part
@@ -16,12 +13,10 @@ from imgclf.data.fashion_mnist import CLASS_NAMES, MINI, read_part
 COUNT = 70
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
+@pytest.fixture
+def run(undisturbed: Undisturbed) -> Path:
     """A run folder, of a network that was trained a little."""
-    folder = tmp_path_factory.mktemp("run")
-    doors(folder)("train.py", "trainer.max_epochs=3", "hydra.run.dir=run", "test=false", "logger=none")
-    return folder / "run"
+    return undisturbed("trainer.max_epochs=3", "callbacks=bare", "logger=none", "test=false")
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -49,9 +44,7 @@ def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
         assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
         assert row["class"] == max(shares, key=lambda name: shares[name])
         assert float(row["probability"]) == max(shares.values())
-    sheet = np.asarray(Image.open(run / "predicted" / "my_pictures.png").convert("RGB"))
-    assert sheet.shape[1] > 6 * 160, "six pictures side by side"
-    assert 0.05 < (sheet.max(axis=2) < 128).mean() < 0.9
+    assert Image.open(run / "predicted" / "my_pictures.png").width > 6 * 160, "six pictures side by side"
 
     # A large coloured photograph of the same shirt is taken for the same shirt; what is damaged is named.
     large = tmp_path / "large"
@@ -69,35 +62,15 @@ def test_pictures_of_the_test_images_are_classified_as_the_test_images_are(
     assert len(rows(run / "predicted" / "my_pictures.csv")) == COUNT, "another's answers are left alone"
 
 
-def test_one_file_or_a_pattern_and_a_long_name_in_80_columns(run: Path, door: Door, tmp_path: Path) -> None:
+def test_a_pattern_and_a_long_name_in_80_columns(run: Path, door: Door, tmp_path: Path) -> None:
     name = f"{'long' * 20}\nline.webp"
     Image.new("L", (28, 28)).save(tmp_path / name)
-    for given in (name, "lo*.webp"):
-        done = door("predict.py", f"run={run}", f"images={given}")
-        table = done.stdout.split("\nfile")[1].split("\n\n")[0].splitlines()[1:]
-        assert len(table) == 1
-        assert max(len(line) for line in table) <= 80
+    done = door("predict.py", f"run={run}", "images=lo*.webp")
+    (line,) = done.stdout.split("\nfile")[1].split("\n\n")[0].splitlines()[1:]
+    assert len(line) <= 80
 
 
-def test_what_cannot_be_classified_is_refused_before_anything_is_written(run: Path, door: Door, tmp_path: Path) -> None:
+def test_what_cannot_be_classified_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("nothing")
-    for given, message in (
-        (["images=bad.png"], "none of the 1 files could be read"),
-        ([], "has no unlabelled images: give some by images=FOLDER"),
-    ):
-        done = door("predict.py", f"run={run}", *given, expect=2)
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-    assert not (run / "predicted" / "bad.png").exists()
-
-
-@pytest.mark.slow
-def test_large_photos_take_little_memory(run: Path, tmp_path: Path) -> None:
-    photo = np.kron(np.random.default_rng(0).integers(0, 256, (100, 134, 3)), np.ones((30, 30, 1))).astype(np.uint8)
-    for number in range(60):  # 12 megapixels each
-        Image.fromarray(photo).save(tmp_path / f"{number}.jpg")
-    script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-    script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"  # KiB, with the libraries' own 600,000
-    command = [sys.executable, str(ROOT / "scripts" / "predict.py"), f"run={run}", f"images={tmp_path}"]
-    done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
-    assert int(done.stdout) < 1_000_000
+    refused(f"predict.py run={run} images=bad.png", "none of the 1 files could be read")
+    refused(f"predict.py run={run}", "has no unlabelled images: give some by images=FOLDER")

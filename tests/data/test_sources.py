@@ -39,8 +39,6 @@ def test_training_validation_and_test_images_are_kept_apart() -> None:
     data, everything = mini(), mini(fit_on="train_valid")
     assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (9000, 1000, 2000)
     assert not set(data.train_set.chosen.tolist()) & set(data.val_set.chosen.tolist())  # type: ignore[union-attr]
-    labels = torch.cat([labels for _, labels in data.val_dataloader()])  # type: ignore[misc]
-    assert labels.bincount().tolist() == [100] * 10
     assert (len(everything.train_set), everything.val_dataloader()) == (10_000, [])
 
 
@@ -53,10 +51,6 @@ def test_batches_travel_as_bytes_and_are_converted_whole() -> None:
     assert (images.dtype, images.shape, labels.dtype) == (torch.uint8, (64, 1, 28, 28), torch.int64)
     fed, _ = data.on_after_batch_transfer((images, labels), 0)
     torch.testing.assert_close(fed, (images.float() / 255 - data.mean[0]) / data.std[0])  # type: ignore[index]
-    larger = mini(resize=96, in_channels=3)
-    fed = larger.to_input(larger.test_set[torch.arange(5)][0])
-    assert fed.shape == (5, 3, 96, 96)
-    assert torch.equal(fed[:, 0], fed[:, 2]), "grey is repeated"
 
 
 @pytest.mark.parametrize(
@@ -64,9 +58,7 @@ def test_batches_travel_as_bytes_and_are_converted_whole() -> None:
     [
         *((f"data.{x}", f"data.{x}") for x in ("val_fraction=0.0", "batch_size=0", "num_workers=-1", "mix=both")),
         ("data.std=[0.0]", r"data.std"),
-        ("data.std=[1.0,1.0]", "one entry a channel"),
         ("data.mean=[0.1,0.2] data.std=[1.0,1.0]", "2 entries, the images 1 channel"),
-        ("data.num_classes=5", "label 9: give data.num_classes=10"),
         ("data.num_classes=12", "data.num_classes=10"),
         ("data.augment=[none,crop]", "data.augment.*'crop'"),
     ],
@@ -100,31 +92,22 @@ def test_fashion_mnist_is_downloaded_completed_and_never_half_taken(
     data = full()
     data.prepare_data()
     assert {file.name for file in dir.iterdir()} == {FILES[1], *(f"{n}.gz" for n in FILES if n != FILES[1])}
-    data.setup("fit")
-    assert len(data.train_set) == 9000
     full(dir=str(tmp_path / "none"), system_dir=str(MINI), download=False).prepare_data()
 
 
 def idx(*shape: int, data: bytes | None = None) -> bytes:
-    return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + (
-        data if data is not None else bytes(np.prod(shape))
-    )
+    content = bytes(np.prod(shape)) if data is None else data
+    return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + content
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_damaged_idx_files_and_those_that_do_not_fit_each_other_are_named(tmp_path: Path) -> None:
+    for content in (
         *(b"", b"PK\x03\x04", idx(2, 3)[:-1], idx(2, 3) + b"x", b"\0\0\x0d\x01\0\0\0\x01x", b"\0\0\x08\xff"),
         *(gzip.compress(idx(2))[:-3], b"\x1f\x8b" + bytes(20), idx(2**31, 2**31, data=b"")),
-    ],
-)
-def test_a_damaged_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "file").write_bytes(content)
-    with pytest.raises(InputError, match="file cannot be used"):
-        read_idx(tmp_path / "file")
-
-
-def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
+    ):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(InputError, match="file cannot be used"):
+            read_idx(tmp_path / "file")
     (tmp_path / FILES[0]).write_bytes(idx(3, 2, 2))
     (tmp_path / FILES[1]).write_bytes(idx(4))
     with pytest.raises(InputError, match="labels"):
@@ -149,10 +132,9 @@ def arrays(file: Path, **changes: Any) -> Arrays:
 def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Path) -> None:
     bright = IMAGES // 2 + (LABELS * 40).astype(np.uint8)[:, None, None, None]
     save(tmp_path / "mine.npz", train_images=bright, test_images=bright[:8])
-    form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "trainer.max_epochs=1")
+    form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "debug=fast")
     door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none", "callbacks=bare")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train_images"] == 36
-    assert "data.num_classes" in door("train.py", "data=arrays", "data.file=mine.npz", expect=2).stderr
     assert "nowhere.npz" in door("train.py", "data=arrays", "data.file=nowhere.npz", *form, expect=2).stderr
 
 
@@ -172,23 +154,19 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "said"),
     [
-        ({"train_images": IMAGES / 255}, ["train_images", "float64", "uint8"]),
-        ({"train_images": IMAGES.astype(np.int32)}, ["train_images", "int32"]),
-        ({"train_images": IMAGES[:9]}, ["train_images", "9", "train_labels", "40"]),
-        ({"train_images": IMAGES[:, :2]}, ["train_images", "(40, 2, 8, 8)"]),
-        ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, ["train_images", "shape"]),
-        ({"train_labels": LABELS - 1}, ["train_labels", "-1 to 2"]),
-        ({"train_labels": LABELS + 1}, ["train_labels", "num_classes=5"]),
-        ({"train_labels": LABELS / 2}, ["train_labels", "float64"]),
-        ({"train_labels": np.array([None] * 40)}, ["train_labels", "cannot be read"]),
+        ({"train_images": IMAGES / 255}, "train_images.*float64.*uint8"),
+        ({"train_images": IMAGES[:9]}, "(?=.*train_images)(?=.*9)(?=.*train_labels)(?=.*40)"),
+        ({"train_images": IMAGES[:, :2]}, r"train_images.*\(40, 2, 8, 8\)"),
+        ({"train_labels": LABELS - 1}, "train_labels.*-1 to 2"),
+        ({"train_labels": LABELS + 1}, "train_labels.*num_classes=5"),
+        ({"train_labels": np.array([None] * 40)}, "train_labels.*cannot be read"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
-    with pytest.raises(InputError) as refused:
+def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
         arrays(save(tmp_path / "mine.npz", **changes)).setup("fit")
-    assert all(word in str(refused.value) for word in words), refused.value
 
 
 def test_cifar10_is_downloaded_checked_and_read(served: tuple[Path, str], tmp_path: Path) -> None:
@@ -216,6 +194,3 @@ def test_cifar10_is_downloaded_checked_and_read(served: tuple[Path, str], tmp_pa
     assert (train.images.numpy() == pixels[:20]).all()
     assert (test.images.numpy() == pixels[20:]).all()
     assert train.labels.tolist() + test.labels.tolist() == labels.tolist()
-    (tmp_path / "data" / "cifar-10-binary.tar.gz").write_bytes(b"damaged")
-    with pytest.raises(InputError, match="checksum"):
-        data.read_train()

@@ -10,7 +10,6 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import imgclf
-from imgclf.build import built
 from imgclf.data.chapter import ChapterAugmentation
 from imgclf.data.transforms import (
     ColorJitter,
@@ -25,8 +24,8 @@ from imgclf.data.transforms import (
 from imgclf.errors import InputError
 
 ALL: list[Any] = [
-    *(ChapterAugmentation(), PadCropFlip(), PadCropFlip(4, 0.5, "replicate"), PadCropFlip(mode="constant")),
-    *(RandomResizedCrop(), ColorJitter(), RandomErasing(1.0)),
+    *(ChapterAugmentation(), PadCropFlip(), PadCropFlip(mode="constant"), RandomResizedCrop()),
+    *(ColorJitter(), RandomErasing(1.0)),
 ]
 
 
@@ -64,12 +63,6 @@ def test_the_chapters_crops_are_torchvisions() -> None:
         assert (made - torch.cat([crops, crops.flip(3)])).abs().amax((1, 2, 3)).min() < 5e-3  # of 255
 
 
-def test_the_chapters_enlargement_is_in_proportion_to_the_image() -> None:
-    stripes = (torch.arange(128) // 4 % 2 * 255).to(torch.uint8).expand(64, 1, 128, 128)
-    made = ChapterAugmentation()(stripes, seeded())
-    assert made.std() > 100, "not blurred by shrinking to 40 pixels"
-
-
 def test_pad_crop_flip_takes_windows_of_the_padded_image() -> None:
     image = noise(1, 8)
     for mode in ("reflect", "replicate", "constant"):
@@ -83,33 +76,6 @@ def test_pad_crop_flip_takes_windows_of_the_padded_image() -> None:
         found = np.array([windows[m.contiguous().numpy().tobytes()] for m in made])  # a KeyError is a failure
         assert len(np.unique(found, axis=0)) == 50, "every place, mirrored and not"
         assert abs(found[:, 2].mean() - 0.5) < 0.05
-
-
-def test_nothing_random_left_means_the_image_itself() -> None:
-    images = noise(5)
-    torch.testing.assert_close(ChapterAugmentation(1.0, 1.0, 1.0, 0.0)(images), images.float())
-    assert torch.equal(PadCropFlip(0, 0.0)(images), images)
-    assert torch.equal(PadCropFlip(0, 1.0)(images), images.flip(3))
-    assert torch.equal(RandomResizedCrop(1.0, 1.0, 1.0, 0.0)(images), images)
-    assert torch.equal(RandomResizedCrop(1.0, 1.0, 1.0, 1.0)(images), images.flip(3))
-    assert torch.equal(ColorJitter(0, 0, 0)(images), images)
-    assert torch.equal(RandomErasing(0.0)(images), images)
-
-
-def test_random_crops_erasing_and_colours_are_of_the_sizes_asked_for() -> None:
-    ramp = torch.arange(64, dtype=torch.float32).expand(400, 1, 64, 64)  # its slope tells how far a crop is stretched
-    made = RandomResizedCrop(0.25, 0.25, 1.0, 0.0)(ramp, seeded())
-    slope = (made[:, 0, 32, 40] - made[:, 0, 32, 20]) / 20
-    torch.testing.assert_close(slope, torch.full_like(slope, 0.5), atol=0.02, rtol=0)
-    assert (made[:, 0, 32, 0].min(), made[:, 0, 32, 0].max()) < (5, 40), "from many places"
-    black = torch.zeros(300, 1, 50, 50)
-    black[:, :, ::2] = 200.0
-    erased = (RandomErasing(1.0, 0.1, 0.1)(black, seeded()) == 100).float().mean((1, 2, 3))
-    assert abs(float(erased.mean()) - 0.1) < 0.02
-    grey = torch.full((500, 3, 4, 4), 100.0)
-    bright = ColorJitter(0.2, 0, 0)(grey, seeded())[:, 0, 0, 0]
-    assert 80 <= bright.min() < 82
-    assert 118 < bright.max() <= 120.001
 
 
 def test_several_in_their_order_and_torchvisions_own() -> None:
@@ -133,32 +99,16 @@ def test_mixing_keeps_the_shares_of_labels() -> None:
 
 def test_normalising_and_resizing_are_torchvisions() -> None:
     mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-    by_hand = to_float(torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3), [0.2], [0.5]).flatten()
-    torch.testing.assert_close(by_hand, torch.tensor([-0.4, 0.0, 1.6]))
-    images = noise(5)
-    for given in (images, images.float()):
-        before = given.clone()
-        torch.testing.assert_close(to_float(given, mean, std), tv.normalize(images / 255, mean, std), rtol=0, atol=2e-6)
-        assert torch.equal(given, before)
-    pixels = torch.rand(2, 1, 28, 28)
+    images, pixels = noise(5), torch.rand(2, 1, 28, 28)
+    torch.testing.assert_close(to_float(images, mean, std), tv.normalize(images / 255, mean, std), rtol=0, atol=2e-6)
     for size in (96, 14):
         torch.testing.assert_close(resize(pixels, size), tv.resize(pixels, [size, size], antialias=True))
-    assert resize(pixels, 28) is pixels
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    wrong = {
-        **{"chapter.enlarge": "0.9", "random_resized_crop.max_ratio": "0.5", "color_jitter.contrast": "2"},
-        **{"random_erasing.probability": "1.5", "pad_crop_flip.mode": "wrap"},
-    }
-    with pytest.raises(InputError) as told:
-        imgclf.compose([f"data.augmentations.{key}={value}" for key, value in wrong.items()])
-    assert [key for key, value in wrong.items() if f"{key}={value}: " not in str(told.value)] == []
-    area = ["chapter.min_area=0.9", "chapter.max_area=0.8"]
+    with pytest.raises(InputError, match=r"mode=wrap: (.|\n)*enlarge=0\.9: "):
+        imgclf.compose(["data.augmentations.chapter.enlarge=0.9", "data.augmentations.pad_crop_flip.mode=wrap"])
     with pytest.raises(InputError, match=r"min_area=0\.9"):
-        built(imgclf.compose([f"data.augmentations.{given}" for given in area]), "data")
-
-
-def test_more_padding_than_there_is_image_is_refused() -> None:
+        ChapterAugmentation(min_area=0.9, max_area=0.8)
     with pytest.raises(InputError, match="pad_pixels"):
         PadCropFlip(pad_pixels=32)(noise(1))

@@ -1,7 +1,6 @@
 """Parameters that are treated differently."""
 
 import pytest
-import torch
 from torch import nn
 
 from imgclf.optimizers.grouped import SGD, AdamW
@@ -17,9 +16,3 @@ def test_the_last_layer_learns_faster_and_only_matrices_decay(kind: type[SGD]) -
     wanted = {"0.weight": (0.1, 0.5), "0.bias": (0.1, 0), "1.weight": (0.1, 0), "1.bias": (0.1, 0)}
     wanted |= {"3.weight": (1.0, 0.5), "3.bias": (1.0, 0)}
     assert {name: told[id(p)] for name, p in net.named_parameters()} == wanted
-
-
-def test_without_them_it_is_torchs_own() -> None:
-    net = nn.Sequential(*NET)
-    ours, theirs = SGD(net.parameters(), lr=0.1, momentum=0.9), torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    assert ours.state_dict() == theirs.state_dict()

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -62,27 +61,16 @@ def test_the_page_draws_its_charts(sweep: Path, tmp_path: Path) -> None:
     assert page.count('class="legendtoggle"') == 4, "a line a setting"
 
 
-def test_a_search_is_told_which_settings_go_with_the_best(make_run: MakeRun, tmp_path: Path) -> None:
-    """Of six trials the rates have the ranks 1 to 6, their accuracies 1, 2, 3, 4, 6, 5: 1 - 6 · 2 / (6 · 35) = 0.94."""
-    found = zip((0.01, 0.02, 0.05, 0.1, 0.3, 0.6), (0.5, 0.6, 0.65, 0.7, 0.9, 0.8), strict=True)
-    for rate, acc in found:
-        make_run(f"s/{rate}", {"optimizer.lr": rate}, acc=acc)
-    write_report([tmp_path / "s"])
-    page = (tmp_path / "s" / "report.html").read_text()
-    assert re.search(r"best/val/acc: .*\blr \+0\.94", page)
-
-
 def test_what_a_folder_says_is_shown_and_never_executed(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(f"s/<b>{EVIL.replace('/', '')}", {"model.note": EVIL, f"model.{EVIL}": 1}, error=EVIL, acc=0.5)
     make_run("s/1", {"model.note": '" onmouseover="alert(1)'}, metrics={"val/acc": 0.1, EVIL: 1})
     make_run("s/2", {"model.note": "\x1b[2J\u202e", "data._target_": EVIL}, outcome="failed", error="\x1b[2J" + EVIL)
-    make_run("s/3", overrides=["name=\x1b[2J"], acc=0.99)
     formulas = ["=1+1", "+x", "-x", "@x", "=cmd|'/c calc'!A1", -0.5, 3, "plain"]
     for i, value in enumerate(formulas):
         make_run(f"s/{i + 4}", {"model.note": value, "model.=key": i}, acc=0.4 - i / 100)
     os.rename(os.fsencode(tmp_path / "s" / "2"), os.fsencode(tmp_path / "s") + b"/caf\xe9\n")  # noqa: PTH104
     text = write_report([tmp_path / "s"])
-    assert not {"\x1b", "\u202e"} & set(text)
+    assert not {"\x1b", "\u202e"} & set(text), text
     assert "caf\\udce9" in text
     notes = {row["name"]: row["model.note"] for row in rows_of(tmp_path / "s")}
     harmless = ["'=1+1", "'+x", "'-x", "'@x", "'=cmd|'/c calc'!A1", "-0.5", "3", "plain"]
@@ -98,12 +86,9 @@ def test_what_a_folder_says_is_shown_and_never_executed(make_run: MakeRun, tmp_p
 def test_a_half_finished_sweep_with_damaged_files(make_run: MakeRun, sweep: Path) -> None:
     new = {"optimizer.lr": 3.0}
     make_run("sweep/8", new, outcome="failed", error="ValueError: no\nsecond", epochs=1)
-    make_run("sweep/9", new, outcome="interrupted", error="stopped by SIGTERM", epochs=2)
-    make_run("sweep/10", new, outcome="running", epochs=0)
-    make_run("sweep/11", new, outcome="diverged")
+    make_run("sweep/9", new, outcome="running", epochs=0)
     for name, content in {
         "0/metrics.csv": b"epoch,train/loss,val/loss\n0,1.0,1.0\n1,what,1.0\n2,0.5",
-        "1/metrics.csv": b"\xff\xfe\x00",
         "2/.hydra/config.yaml": b"a: [",
         "4/run.json": b'{"outcome": "fini',
         "5/metrics.json": b"[1, 2]",
@@ -113,30 +98,20 @@ def test_a_half_finished_sweep_with_damaged_files(make_run: MakeRun, sweep: Path
         (sweep / name).write_bytes(content)
     (sweep / "3" / ".hydra" / "config.yaml").unlink()
     text, html = " ".join(write_report([sweep], columns=300).split()), (sweep / "report.html").read_text()
-    for outcome in (
-        *("8 failed ValueError: no; 1 of 3 epochs", "9 interrupted stopped by SIGTERM; 2 of 3 epochs"),
-        *("10 unfinished 0 of 3 epochs", "11 diverged 3 of 3 epochs", "5 damaged"),
-    ):
+    for outcome in ("8 failed ValueError: no; 1 of 3 epochs", "9 unfinished 0 of 3 epochs", "5 damaged"):
         assert outcome in text, outcome
     for problem in (
-        *("0 metrics.csv is damaged", "1 metrics.csv is damaged", "2 config.yaml is damaged"),
-        *("3 config.yaml is missing", "4 run.json is damaged", "5 metrics.json is damaged"),
-        *("6 metrics.json: test/acc is no number", "7 overrides.yaml is damaged"),
+        *("0 metrics.csv is damaged", "2 config.yaml is damaged", "3 config.yaml is missing", "4 run.json is damaged"),
+        *("5 metrics.json is damaged", "6 metrics.json: test/acc is no number", "7 overrides.yaml is damaged"),
     ):
-        assert problem in text, problem
-        assert problem[2:] in html
-    assert len(rows_of(sweep)) == 12
+        assert (problem in text, problem[2:] in html) == (True, True), problem
+    assert len(rows_of(sweep)) == 10
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        *("[" * 100_000, "- " * 50_000, "a: &a\n  b: *a\n", f"a: 0x{'f' * 5000}", "a: 2024-13-41\n", ""),
-        "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)),
-        "? [1, 2]\n: !!binary aGVsbG8=\n2: !!set {a, b}\n3: 2024-01-02\n~: .nan\n",
-        "!!python/object/apply:os.system ['exit 1']\n",
-    ],
-)
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, f"a: 0x{'f' * 5000}", "!!python/name:os.system\n", LAUGHS])
 def test_files_that_ask_too_much(make_run: MakeRun, tmp_path: Path, content: str) -> None:
     make_run("s/0", {"optimizer.lr": 0.3}, acc=0.9)
     for name in (".hydra/config.yaml", ".hydra/overrides.yaml", "run.json", "metrics.csv"):
@@ -158,14 +133,3 @@ def test_several_folders_and_none(sweep: Path, make_run: MakeRun, tmp_path: Path
         write_report([tmp_path / "a"])
     with pytest.raises(InputError, match=r"cannot be written to .*choose out="):
         write_report([sweep], str(sweep / "0" / "run.json"))
-
-
-@pytest.mark.slow
-def test_a_thousand_runs_take_seconds(make_run: MakeRun, tmp_path: Path) -> None:
-    for i in range(1000):
-        make_run(f"s/{i}", {"optimizer.lr": i / 3, "many": dict.fromkeys("abcdefgh" * 8, 1)}, acc=i / 1000, epochs=20)
-    begin = time.process_time()  # whatever else the machine is doing
-    assert "1,000 runs, 1,000 settings" in write_report([tmp_path / "s"])
-    assert time.process_time() - begin < 8, "3 to be expected"
-    html = (tmp_path / "s" / "report.html").read_text()
-    assert (html.count('"visible": true'), len(html) < 15e6) == (50 * 3, True), "all but the best 50 are switched off"

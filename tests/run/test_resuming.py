@@ -2,19 +2,17 @@
 
 import json
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from conftest import Door, Undisturbed
 from own import OWN, stopping
 from run_files import Board, assert_same, metrics, run_json, table
 
-SHORT = ("trainer.max_epochs=3", "data.batch_size=500", "model.dropout=0.3", "logger=none")
+SHORT = ("debug=fast", "trainer.max_epochs=2", "model.dropout=0.3", "logger=none", "callbacks=bare")
 # Dropout and a schedule by batch: what a step draws, and where it stands, must both continue.
 RUN = (
-    *("trainer.max_epochs=3", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
+    *("trainer.max_epochs=2", "trainer.log_every_n_steps=4", "trainer.accumulate_grad_batches=2", "model.dropout=0.3"),
     *("optimizer.momentum=0.9", "optimizer.lr=0.05"),
     *("schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20"),
 )
@@ -24,16 +22,14 @@ def edit(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGKILL"])
-def test_a_stopped_run_continues_to_the_very_numbers(
-    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
+def test_a_run_stopped_by_ctrl_c_continues_to_the_very_numbers(
+    door: Door, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    folder, signum = tmp_path / "run", signal.Signals[name]
-    killed = signum == signal.SIGKILL
-    given = (*RUN, stopping(tmp_path / "armed", name, step=43), "hydra.run.dir=run")  # 18 steps an epoch
-    done = door("train.py", *given, expect=-signum if killed else 128 + signum, **OWN)
-    assert run_json(folder)["outcome"] == ("running" if killed else "interrupted")
-    assert killed or f"{name}; continue with: uv run scripts/train.py resume=" in done.stderr
+    folder = tmp_path / "run"
+    given = (*RUN, stopping(tmp_path / "armed", "SIGINT", step=25), "hydra.run.dir=run")  # 18 steps an epoch
+    done = door("train.py", *given, expect=130, **OWN)
+    assert run_json(folder)["outcome"] == "interrupted"
+    assert "SIGINT; continue with: uv run scripts/train.py resume=" in done.stderr
     assert not (folder / "metrics.json").exists()
 
     door("train.py", "resume=run", "trust=[own.]", **OWN)
@@ -48,9 +44,9 @@ def test_a_stopped_run_continues_to_the_very_numbers(
 def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door, tmp_path: Path) -> None:
     whole, moved = tmp_path / "whole", tmp_path / "a place"
     door("train.py", *SHORT, "hydra.run.dir=whole")
-    door("train.py", *SHORT, "trainer.max_epochs=2", "hydra.run.dir=first")
+    door("train.py", *SHORT, "trainer.max_epochs=1", "hydra.run.dir=first")
     (tmp_path / "first").rename(moved)
-    door("train.py", "resume=a place", "trainer.max_epochs=3", "trainer.log_every_n_steps=5")
+    door("train.py", "resume=a place", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
     assert_same(moved, whole)
     assert not (tmp_path / "first").exists()
     (whole / "metrics.json").unlink()  # as though it had been stopped before its test
@@ -61,9 +57,7 @@ def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door
 def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
     door("train.py", *SHORT, "hydra.run.dir=first")
     first = tmp_path / "first"
-    for given in ("optimizer.lr=0.3", "~model.dropout", "-m", "resume=first"):  # only as it was, once
-        assert given.partition("=")[0] in door("train.py", "rerun=first", given, expect=2).stderr
-
+    assert "optimizer.lr" in door("train.py", "rerun=first", "optimizer.lr=0.3", expect=2).stderr, "only as it was"
     done = door("train.py", "rerun=first")
     again = Path(re.search(r"run folder: +(\S+)", done.stdout)[1])  # type: ignore[index]
     assert again.parent == tmp_path / "logs" / "runs" / "mlp_fashion_mnist_mini"
@@ -76,7 +70,7 @@ def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
     edit(first / "metrics.json", **{"test/acc": 0.5})
     done = door("train.py", "rerun=first", "hydra.run.dir=third", expect=1)
     for line in ("versions.torch: 2.0.0 then,", "git.commit: ffff"):
-        assert line in done.stderr[: done.stderr.index("epoch 1/3")], "said before training"
+        assert line in done.stderr[: done.stderr.index("epoch 1/2")], "said before training"
         assert line in done.stdout, "and as what may be the reason"
     assert f"other numbers than {first}: test/acc\n" in done.stdout
     assert run_json(tmp_path / "third")["reproduced"] is False
@@ -86,7 +80,4 @@ def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
     assert "resume=" in door("train.py", "rerun=first", expect=2).stderr
     data = run_json(again)["data"]
     edit(first / "run.json", data=data | {"train": data["train"] | {"digest": "0" * 16}})
-    more = ("train.py", "resume=first", "trainer.max_epochs=4")
-    assert "train images" in door(*more, expect=2).stderr
-    edit(first / "run.json", data=data, versions={"torch": "2.0.0"})
-    assert "versions.torch: 2.0.0 then, " in door(*more).stderr
+    assert "train images" in door("train.py", "resume=first", "trainer.max_epochs=3", expect=2).stderr

@@ -9,7 +9,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import quiet_trainer
-from pytorch_lightning.loggers import Logger
 from torch.utils.data import DataLoader
 
 from imgclf.schedules.base import Schedule
@@ -20,8 +19,7 @@ BATCHES = 5  # per epoch
 class TinyNet(pl.LightningModule):
     """Linear 3 -> 2 under SGD with momentum; what it sees depends on (epoch, batch) alone, not on the loader."""
 
-    def __init__(self, **groups: float | torch.Tensor) -> None:
-        """groups: initial rates by name, "weight" first; a second one, "bias", is optional."""
+    def __init__(self, **groups: float | torch.Tensor) -> None:  # initial rates: "weight", and "bias" if wanted
         super().__init__()
         torch.manual_seed(1)
         self.linear, self.groups = torch.nn.Linear(3, 2), groups
@@ -29,9 +27,6 @@ class TinyNet(pl.LightningModule):
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         return self.linear(self.images[self.current_epoch, batch_idx]).square().mean()
-
-    def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
-        self.linear(self.images[0, batch_idx])
 
     def configure_optimizers(self) -> Any:
         parameters = dict(self.linear.named_parameters())
@@ -61,49 +56,17 @@ class Fitted(pl.Callback):
                 self.epoch_rates[trainer.current_epoch] = callback.epoch_rate
 
 
-class Kept(Logger):
-    """(step, value) of each name that is logged."""
-
-    name = version = "kept"
-
-    def __init__(self) -> None:
-        self.scalars: dict[str, list[tuple[int, float]]] = {}
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        for name, value in metrics.items():
-            self.scalars.setdefault(name, []).append((step, value))
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
-
-
-@pytest.fixture
-def tiny_net() -> type[TinyNet]:
-    """tiny_net(weight=0.1, ...): one parameter group for each name, at its initial rate."""
-    return TinyNet
-
-
-@pytest.fixture
-def kept() -> Kept:
-    """A logger."""
-    return Kept()
-
-
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., Fitted]:
-    """fit(callbacks, net=..., validate=..., ckpt_path=..., **Trainer arguments) -> Fitted."""
+    """fit(callbacks, net=..., loader=..., **Trainer arguments) -> Fitted."""
 
     def run(
-        *callbacks: pl.Callback,
-        net: pl.LightningModule | None = None,
-        validate: bool = False,
-        ckpt_path: Path | None = None,
-        loader: Any = None,
-        **settings: Any,
+        *callbacks: pl.Callback, net: pl.LightningModule | None = None, loader: Any = None, **settings: Any
     ) -> Fitted:
         fitted = Fitted(net or TinyNet(weight=0.1, bias=0.02))
         loader = DataLoader(torch.zeros(BATCHES, 3), batch_size=1) if loader is None else loader
         trainer = quiet_trainer(callbacks=[*callbacks, fitted], **({"default_root_dir": tmp_path} | settings))
-        trainer.fit(fitted.net, loader, loader if validate else None, ckpt_path=ckpt_path)
+        trainer.fit(fitted.net, loader)
         return fitted
 
     return run

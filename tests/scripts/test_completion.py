@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("uv")), reason="no bash or no uv here")
-def test_choices_and_keys_are_completed_and_nothing_is_run_that_a_file_is_named(root: Path, tmp_path: Path) -> None:
+def test_choices_and_keys_are_completed_and_nothing_is_run_that_a_file_is_named(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(root)
+        os.chdir(ROOT)
         os.execvp("bash", ["bash", "--norc", "-i"])
 
     def type_until(keys: str, expected: str) -> str:

@@ -1,5 +1,6 @@
 """A run folder, a checkpoint or a cache that somebody else has made runs nothing here."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import ROOT, Door, Doors
+from conftest import ROOT, Door, Undisturbed
 from own import OWN, network
 
 from imgclf.errors import InputError
@@ -24,7 +25,7 @@ CSV_LOGGER, PROFILER = "pytorch_lightning.loggers.CSVLogger", "pytorch_lightning
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Read:
-    """Make a run folder that somebody else has written, and read it: ``foreign({"model": {...}}, trust=["mine."])``."""
+    """Read a run folder that somebody else has written: ``foreign({"model": {...}}, trust=["mine."])``."""
 
     def read(config: Any, trust: tuple[str, ...] = ()) -> dict[str, Any]:
         file = tmp_path / ".hydra" / "config.yaml"
@@ -63,9 +64,8 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
         *("os.system", "builtins.eval", "eval", "mine.Net", "hydra.utils.instantiate", "torch.load", "torch.hub.load"),
         *("pytorch_lightning.loggers.WandbLogger", "torch.utils.cpp_extension.load_inline"),
         "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",
-        *("imgclf.distributed.run", "imgclf.cli.main", "imgclf.log.log_to", "imgclf.run_folder.Path"),
+        *("imgclf.distributed.run", "imgclf.run_folder.Path", "imgclf.callbacks.checkpoints.shutil.rmtree"),
         *(f"{MLP}.load_from_checkpoint", f"{MLP}.__init__.__globals__", "torch.nn.Embedding.from_pretrained"),
-        *("imgclf.data.module.torch.load", "imgclf.callbacks.checkpoints.shutil.rmtree"),
         *("torch.nn.modules.module.functools.partial", "torchvision.models.resnet._log_api_usage_once"),
         *("", ".", f"{MLP}; import os", 7, None, ["os.system"], {"_target_": "os.system"}),
     ],
@@ -85,10 +85,8 @@ def test_nothing_else_is_however_it_is_reached(foreign: Read, target: object) ->
         {"data": {"dir": r"\${folder}${now:%Y}"}},
         {"hydra": {"callbacks": {"x": {"a": 1}}}},
         {"data": {"defaults": ["/model: mlp"]}},
-        "a: &a\n  b: *a\n",
         "a: " + "[" * 2000 + "]" * 2000,
         "model: !!python/object/apply:os.system ['echo harm']\n",
-        {"logger": {"x": {**LOGGER, "save_dir": "/home/somebody"}}},
         {"logger": {"x": {**LOGGER, "save_dir": "${folder}/../../x"}}},
         {"logger": {"x": {**LOGGER, "save_dir": "${folder}", "name": "../x"}}},
         {"logger": {"x": {"_target_": CSV_LOGGER, "_args_": ["/home/somebody"]}}},
@@ -106,24 +104,19 @@ def test_references_files_elsewhere_and_what_steers_hydra_are_refused(foreign: R
     ("target", "trust", "is_allowed"),
     [
         *(("mine.Net", (name,), True) for name in ("mine.", "mine.Net")),
-        *(("mine.Net", trust, False) for trust in ((), ("mine",), ("mine.Ne",), ("min.",))),
+        *(("mine.Net", trust, False) for trust in ((), ("mine",), ("mine.Ne",), ("min.",), ("*",), (".",))),
         ("mine.system", ("mine.",), False),  # what it has imported
-        ("mine.Net.make", ("mine.",), False),
         ("os.system", ("os.system",), True),
-        *(("mine.Net", (name,), False) for name in ("", "*", ".", "os.sys tem", "mine..", "a-b.")),
     ],
 )
 def test_a_module_is_trusted_for_what_it_defines_and_a_name_for_itself(
     foreign: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, trust: Any, is_allowed: bool
 ) -> None:
-    (tmp_path / "mine.py").write_text("from os import system\nclass Net:\n    @classmethod\n    def make(cls): ...\n")
+    (tmp_path / "mine.py").write_text("from os import system\nclass Net: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     config = {"model": {"_target_": target}}
-    if is_allowed:
+    with contextlib.nullcontext() if is_allowed else pytest.raises(InputError):
         assert foreign(config, trust=trust) == config
-    else:
-        with pytest.raises(InputError):
-            foreign(config, trust=trust)
 
 
 class Harm:
@@ -136,60 +129,32 @@ class Harm:
         return (os.mkdir, (str(self.file),))
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
-    """A finished run with a network of the user's own."""
-    folder = tmp_path_factory.mktemp("honest")
-    doors(folder)("train.py", "debug=fast", "logger=none", *network("Normed"), "hydra.run.dir=run", **OWN)
-    return folder / "run"
-
-
 @pytest.fixture
-def shared(honest: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
-    return Path(shutil.copytree(honest, tmp_path / "shared"))
-
-
-def rewrite(folder: Path, **changes: Any) -> None:
-    file = folder / ".hydra" / "config.yaml"
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+def shared(undisturbed: Undisturbed, tmp_path: Path) -> Path:
+    """A finished run with a network of the user's own, to be changed."""
+    run = undisturbed("debug=fast", "callbacks=bare", "logger=none", *network("Normed"), **OWN)
+    return Path(shutil.copytree(run, tmp_path / "shared"))
 
 
 EACH_WAY = ("evaluate.py run", "predict.py run", "figures.py figure=features run", "train.py resume", "train.py rerun")
 
 
-@pytest.mark.parametrize("command", EACH_WAY)
-def test_no_script_builds_what_a_changed_configuration_names(
-    shared: Path, door: Door, tmp_path: Path, command: str
-) -> None:
+def test_no_script_builds_what_a_changed_configuration_names(shared: Path, door: Door, tmp_path: Path) -> None:
     harm = {"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]}
-    for changes in ({"model": harm}, {"hydra": {"callbacks": {"x": harm}}}):
-        rewrite(shared, **changes)
+    file = shared / ".hydra" / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"model": harm}))
+    for command in EACH_WAY:
         told = door(*f"{command}=shared trust=[own.]".split(), expect=2, **OWN).stderr
         assert told.startswith("error: shared/.hydra/config.yaml:\n")
     door("report.py", "sweep=shared", "out=out")
     assert {p.name for p in tmp_path.iterdir()} == {"shared", "out"}, "nothing was made or begun"
 
 
-def test_a_network_of_ones_own_needs_a_word_and_is_then_what_was_checked(
-    shared: Path, door: Door, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_network_of_ones_own_needs_a_word(shared: Path, door: Door) -> None:
     told = door("evaluate.py", "run=shared", expect=2, **OWN).stderr
     assert "model.net._target_=own.Normed" in told
     assert "'trust=[own.]'" in told
     assert "accuracy" in door("evaluate.py", "run=shared", "trust=[own.]", **OWN).stdout
-
-    import imgclf.check
-
-    plain = imgclf.check.check
-
-    def changing(*arguments: Any) -> None:
-        plain(*arguments)
-        rewrite(shared, model={"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]})
-
-    monkeypatch.setattr(imgclf.check, "check", changing)
-    door("train.py", "resume=shared", "trainer.max_epochs=2", "trust=[own.]", expect=None, **OWN)
-    assert not (tmp_path / "harm").exists()
 
 
 @pytest.mark.slow
