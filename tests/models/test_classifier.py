@@ -154,12 +154,15 @@ def test_the_memory_format_follows_network_and_precision(
     assert not convolves or net[0].weight.is_contiguous(memory_format=form) == expected
 
 
-def test_compiling_translates_the_network_once_and_leaves_its_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
-    model = classifier(compile=True)
+@pytest.mark.parametrize(("asked", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])
+def test_compiling_translates_the_network_once_and_leaves_its_names_alone(
+    monkeypatch: pytest.MonkeyPatch, asked: Any, mode: str | None
+) -> None:
+    compiled: list[tuple[nn.Module, str | None]] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, mode: compiled.append((module, mode)))
+    model = classifier(compile=asked)
     model.trainer = quiet_trainer()
     for stage in ("fit", "test"):
         model.setup(stage)
-    assert compiled == [model.net]
+    assert compiled == [(model.net, mode)]
     assert list(model.state_dict()) == list(classifier().state_dict())
