@@ -18,12 +18,17 @@ def benchmark(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[s
 @pytest.mark.slow
 def test_every_way_of_a_row_is_measured_and_compared() -> None:
     names = ["resnet18", "evaluation", "augmentation", "start"]
-    lines = benchmark(*names, "--short", "--rounds=1", "--images=1600").stdout.splitlines()[2:]
-    rows = [line.strip("| ").replace(",", "").split(" | ") for line in lines]
-    assert [row[0] for row in rows] == names
-    assert all(float(row[2]) > 0 for row in rows)
-    times = float(re.match(r"[\d.]+", rows[0][4])[0])  # type: ignore[index]
-    assert float(rows[0][2]) / float(rows[0][1]) == pytest.approx(times, rel=0.05)
+    told = benchmark(*names, "--short", "--rounds=1", "--images=1600", "--busy=1").stdout
+    head, _, *lines, _, versions = [
+        [cell.strip() for cell in line.replace(",", "").split("|")[1:-1]] or line for line in told.splitlines()
+    ]
+    rows = [dict(zip(head, line, strict=True)) for line in lines]
+    assert [row[""] for row in rows] == names
+    assert all(float(row["imgclf"]) > 0 for row in rows)
+    for way in ("plain", "template"):
+        times = float(re.match(r"[\d.]+", rows[0][f"times {way}"])[0])  # type: ignore[index]
+        assert float(rows[0]["imgclf"]) / float(rows[0][way]) == pytest.approx(times, rel=0.05)
+    assert re.search(r"torch \S+, pytorch-lightning \S+; \d+ x .+; beside 1 busy", versions)
 
 
 def test_an_unknown_row_is_refused() -> None:
