@@ -1,21 +1,25 @@
-"""Speed side by side: ``uv run scripts/benchmark.py [ROW ...] [--rounds 3]``.
+"""Speed side by side: ``uv run scripts/benchmark.py [ROW ...] [--rounds 3] [--busy 2]``.
 
-Three ways, each in a fresh process: ``plain``, as the chapters and most tutorials do it (images one at a time through
-Pillow and torchvision, float32, loss and accuracy read after every step); ``imgclf``, its own scripts; ``limit``, the
-shortest loop over arrays in memory, in the same precision and memory format (for start: the imports alone).
+Each way in a fresh process, in turn: ``plain``, as the chapters and most tutorials do it (images one at a time through
+Pillow and torchvision, float32, loss and accuracy read after every step); ``template``, Lightning as
+lightning-hydra-template documents it (the same images, float32, metric objects logged at every step; mlp, resnet18);
+``imgclf``, its own scripts; ``limit``, the shortest loop over arrays in memory, in the same precision and memory format
+(for start: the imports alone).
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import timeit
-from itertools import islice
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +35,7 @@ TRAINING = {
     ),
 }
 ROWS = [*TRAINING, "evaluation", "augmentation", "start", "all"]
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+WAYS, TEMPLATE = ("plain", "template", "imgclf", "limit"), ("mlp", "resnet18")
 
 
 def main() -> None:
@@ -39,24 +43,35 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", choices=ROWS, default="all", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
+    parser.add_argument("--steps", type=int, help="an epoch, where a row's own are too few, as on a GPU")
+    parser.add_argument("--busy", type=int, default=0, help="processes that want a core each all the while")
     parser.add_argument("--short", action="store_true", help="a few steps of everything: to try it, not to measure")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "ROW", "MADE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        print(json.dumps(measure(*given.measure, given.short)))
+        print(json.dumps(measure(*given.measure, given.short, given.steps)))
         return
-    with tempfile.TemporaryDirectory(prefix="imgclf-") as made:
+    with tempfile.TemporaryDirectory(prefix="imgclf-") as made, contextlib.ExitStack() as at_end:
         make_pictures(Path(made), given.images)
-        print("| | plain | imgclf | limit | times plain | of the limit | rounds |\n|---|---|---|---|---|---|---|")
+        for _ in range(given.busy):
+            at_end.callback(subprocess.Popen([sys.executable, "-c", "while True: pass"]).kill)
+        print("| | plain | template | imgclf | limit | times plain | times template | of the limit | rounds |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        options = [*["--short"] * given.short, *([f"--steps={given.steps}"] if given.steps else [])]
         for row in ROWS[:-1] if "all" in given.rows else given.rows:
-            show(row, [in_turn(row, made, given.short) for _ in range(given.rounds)])
+            show(row, [in_turn(row, made, options) for _ in range(given.rounds)])
+    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else f"model name: {platform.machine()}"
+    cpu = info.partition("model name")[2].partition("\n")[0].strip("\t :")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "pytorch-lightning"))
+    print(f"\n{versions}; {os.cpu_count()} x {cpu}; beside {given.busy} busy processes")
 
 
-def in_turn(row: str, made: str, short: bool) -> dict[str, float]:
-    """Images per second, for start seconds, of each way."""
+def in_turn(row: str, made: str, options: list[str]) -> dict[str, float]:
+    """Images per second, for start seconds, of each way that a row has."""
     found = {}
-    for way in ("imgclf", *["plain"] * (row != "start"), *["limit"] * (row in (*TRAINING, "start"))):
-        command = [sys.executable, __file__, "--measure", way, row, made, *["--short"] * short]
+    rows = {"imgclf": ROWS, "template": TEMPLATE, "plain": {*ROWS} - {"start"}, "limit": (*TRAINING, "start")}
+    for way in [way for way, own in rows.items() if row in own]:
+        command = [sys.executable, __file__, "--measure", way, row, made, *options]
         users = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         done = subprocess.run(command, env=users, capture_output=True, text=True)
         if done.returncode:
@@ -67,12 +82,12 @@ def in_turn(row: str, made: str, short: bool) -> dict[str, float]:
 
 def show(row: str, rounds: list[dict[str, float]]) -> None:
     medians, ratios = [], []
-    for way in ("plain", "imgclf", "limit"):
+    for way in WAYS:
         values = [r[way] for r in rounds if way in r]
         medians.append(f"{statistics.median(values):,.{0 if min(values) >= 1000 else 1}f}" if values else "")
         times = sorted(r["imgclf"] / r[way] if row != "start" else r[way] / r["imgclf"] for r in rounds if way in r)
         ratios.append(f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else "")
-    print(f"| {' | '.join([row, *medians, ratios[0], ratios[2], str(len(rounds))])} |", flush=True)
+    print(f"| {' | '.join([row, *medians, ratios[0], ratios[1], ratios[3], str(len(rounds))])} |", flush=True)
 
 
 def make_pictures(folder: Path, count: int) -> None:
@@ -88,15 +103,16 @@ def make_pictures(folder: Path, count: int) -> None:
         noise.filter(ImageFilter.GaussianBlur(1)).save(place / f"{number}.png")
 
 
-def measure(way: str, row: str, made: str, short: bool) -> float:
+def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) -> float:
     """One measurement, in this process."""
     if row in ("start", "augmentation"):
         return start(way) if row == "start" else augmentation(way, made)
     settings, epochs, steps, workers = TRAINING["resnet18" if row == "evaluation" else row]
-    overrides = settings.format(made=made).split()
-    epochs, steps = (2, 2) if short else (epochs, steps)
+    overrides = settings.format(made=made).split() + ["data.batch_size=16"] * short
+    epochs, steps = (2, 2) if short else (epochs, more_steps or steps)
     if way == "imgclf" and row != "evaluation":
         return product_training(overrides, epochs, steps)
+    import benchmark_loops
     import torch
 
     import imgclf
@@ -114,7 +130,9 @@ def measure(way: str, row: str, made: str, short: bool) -> float:
     if way == "limit":
         is_16 = "bf16" in str(trainer.precision)
         return limit(model, data, epochs, steps, device, is_16, is_16 and row != "mlp")
-    return plain(model, data, config, row, made, steps, workers, device)
+    if way == "template":
+        return benchmark_loops.template(model, data, row, made, steps)
+    return benchmark_loops.plain(model, data, config, row, made, steps, workers, device)
 
 
 def product_training(overrides: list[str], epochs: int, steps: int | None) -> float:
@@ -153,71 +171,21 @@ def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
     return count * (epochs - 1) / (time.perf_counter() - begin)
 
 
-def plain(model, data, config, row, made, steps, workers, device) -> float:
-    """One epoch of the chapters' loop for training or, for row evaluation, of their accuracy."""
-    import torch
-    from PIL import Image
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import datasets, transforms
-
-    class PerImage(Dataset):
-        transform = transforms.Compose([transforms.Resize(data.resize), transforms.ToTensor()])
-
-        def __len__(self):
-            return len(data.train_set)
-
-        def __getitem__(self, index):
-            return self.transform(Image.fromarray(images[index])), int(labels[index])
-
-    stored, labels = data.train_set[torch.arange(len(data.train_set))]
-    images, trains = stored[:, 0].numpy(), row != "evaluation"
-    if row in ("resnet18", "evaluation"):
-        part = "train" if trains else "valid"
-        loader = DataLoader(datasets.ImageFolder(f"{made}/{part}", chapter(trains)), data.batch_size, shuffle=trains)
-    else:
-        loader = DataLoader(PerImage(), data.batch_size, shuffle=True, num_workers=workers)
-    net, o, losses = model.net.to(device).train(trains), config.optimizer, torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
-    batches = islice(loader, steps + 2) if steps and trains else loader
-    count, total, correct, begin = 0, 0.0, 0.0, time.perf_counter()
-    with torch.set_grad_enabled(trains):
-        for number, batch in enumerate(batches):
-            if steps and trains and number == 2:  # a short stretch should not pay for the first steps
-                count, begin = 0, time.perf_counter()
-            x, y = (part.to(device) for part in batch)
-            logits = net(x)
-            if trains:
-                optimizer.zero_grad()
-                loss = losses(logits, y)
-                loss.backward()
-                optimizer.step()
-                total += float(loss)
-            correct += float((logits.argmax(dim=1) == y).sum())
-            count += len(y)
-    return count / (time.perf_counter() - begin)
-
-
-def chapter(augments: bool):
-    from torchvision import transforms as t
-
-    crop = [t.Resize(40), t.RandomResizedCrop(32, scale=(0.64, 1.0), ratio=(1.0, 1.0)), t.RandomHorizontalFlip()]
-    return t.Compose([*(crop if augments else []), t.ToTensor(), t.Normalize(MEAN, STD)])
-
-
 def augmentation(way: str, made: str) -> float:
     """The chapter's augmentation and normalisation of images that are decoded, on one core."""
     import numpy as np
     import torch
+    from benchmark_loops import MEAN, STD, chapter
     from PIL import Image
+
+    from imgclf.data.chapter import ChapterAugmentation
+    from imgclf.data.transforms import to_float
 
     torch.set_num_threads(1)
     pictures = [Image.open(file).copy() for file in sorted(Path(made, "train").rglob("*.png"))[:2048]]
     if way == "plain":
         parts, transform = pictures, chapter(True)
     else:
-        from imgclf.data.chapter import ChapterAugmentation
-        from imgclf.data.transforms import to_float
-
         parts = torch.from_numpy(np.stack([np.asarray(p).transpose(2, 0, 1) for p in pictures])).split(128)
         augment, draws = ChapterAugmentation(), torch.Generator().manual_seed(0)
         transform = lambda images: to_float(augment(images, draws), MEAN, STD)  # noqa: E731

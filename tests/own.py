@@ -139,3 +139,14 @@ class Leak(Callback):
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = True
         torch.set_grad_enabled(False)
+
+
+class Shifted(nn.Module):
+    """Cross-entropy with the labels moved on; beyond the last class a GPU's kernel asserts, and its process is lost."""
+
+    def __init__(self, by: int) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits, labels + self.by)

@@ -91,3 +91,17 @@ def test_with_averaged_flips_an_image_and_its_mirror_image_are_predicted_alike()
 def test_a_torchvision_network_takes_grey_images(name: str) -> None:
     model = classifier(torchvision_net(name, in_channels=1, num_classes=3), size=64)
     assert model.train()(torch.rand(2, 1, 64, 64)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(("asked", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])
+def test_compiling_translates_the_network_once_and_leaves_its_names_alone(
+    monkeypatch: pytest.MonkeyPatch, asked: Any, mode: str | None
+) -> None:
+    compiled: list[tuple[nn.Module, str | None]] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, mode: compiled.append((module, mode)))
+    model = classifier(compile=asked)
+    model.trainer = quiet_trainer()
+    for stage in ("fit", "test"):
+        model.setup(stage)
+    assert compiled == [(model.net, mode)]
+    assert list(model.state_dict()) == list(classifier().state_dict())

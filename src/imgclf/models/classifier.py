@@ -39,7 +39,8 @@ class Classifier(LightningModule):
         channels_last: keep images and convolution weights in memory as (n, h, w, c), which convolutions in 16 bits
             or on a GPU are faster with; the numbers differ by rounding only. ``auto`` does so just there.
         average_flips: validate and test by the mean of each image's and its mirror image's probabilities.
-        compile: translate the network with ``torch.compile`` first: faster on a GPU after a while.
+        compile: translate the network with ``torch.compile`` first: faster on a GPU after a while; or how, as torch's
+            ``mode``: ``reduce-overhead`` takes CUDA graphs.
         metrics: of torchmetrics, by the names under which validation and test log them besides loss and accuracy; each
             is given probabilities (n, k) and labels (n,). One that gives a value a class is logged a class each.
         loss: of training, from logits (n, k) and labels int64 (n,) or, mixed, float (n, k); None for cross-entropy. One
@@ -61,7 +62,7 @@ class Classifier(LightningModule):
         label_smoothing: FractionBelow1 = 0.0,
         channels_last: bool | Literal["auto"] = "auto",
         average_flips: bool = False,
-        compile: bool = False,
+        compile: bool | Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = False,
         metrics: Mapping[str, Any] | None = None,
         loss: nn.Module | None = None,
         optimizer: OptimizerFactory | None = None,
@@ -94,7 +95,7 @@ class Classifier(LightningModule):
         self.memory_format = torch.channels_last if wanted else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
         if self.to_compile:
-            self.net.compile()
+            self.net.compile(mode=None if self.to_compile is True else self.to_compile)
             self.to_compile = False  # once for all stages
 
     def on_fit_start(self) -> None:
