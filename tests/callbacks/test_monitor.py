@@ -1,7 +1,6 @@
-"""Curves within an epoch, worked out by hand; what is written once: text, planned rates, layouts, graph, weights."""
+"""Curves within an epoch, worked out by hand; what is written once: text, planned rates; weights."""
 
 import json
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tensorboard.compat.proto.graph_pb2 import GraphDef
 from torch import nn
 
-from imgclf.callbacks.monitor import LAYOUT, Memory, Overlays, PlannedRate, RunText, StepScalars
-from imgclf.callbacks.network import ActivationCurves, Graph, Histograms
+from imgclf.callbacks.monitor import Histograms, Memory, PlannedRate, RunText, StepScalars
 from imgclf.run_folder import RunFolder, write_whole
 
 
@@ -105,13 +102,6 @@ def test_a_run_without_an_end_has_no_plan(fit: Any, told: Any) -> None:
     assert "lr/planned" not in fit(told, PlannedRate(points=5), max_epochs=-1, max_time="00:00:00:01").tags["scalars"]
 
 
-def test_training_and_validation_are_laid_out_in_one_chart(fit: Any, told: Any) -> None:
-    board = fit(told, Overlays(), PlannedRate(points=9))
-    assert "custom_scalars__config__" in board.tags["tensors"]
-    tags = {tag.rstrip("$") for charts in LAYOUT.values() for _, found in charts.values() for tag in found}
-    assert tags <= set(board.tags["scalars"])
-
-
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell a process's memory")
 def test_memory_is_that_of_the_process(fit: Any, told: Any) -> None:
     ballast = np.ones(300 * 2**20, dtype=np.uint8)
@@ -119,42 +109,6 @@ def test_memory_is_that_of_the_process(fit: Any, told: Any) -> None:
     ((step, measured),) = fit(told, Memory()).scalars("memory/process_MB")
     assert step == 1
     assert len(ballast) / 2**20 < measured < resident + 100
-
-
-def test_each_activation_function_is_drawn_once(fit: Any, told: Any) -> None:
-    def drawn(*layers: nn.Module) -> Any:
-        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), *layers)
-        return fit(told, ActivationCurves(low=-1.0, high=1.0, points=11), net=net)
-
-    two = drawn(nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Tanh())
-    assert two.image_steps("activations") == [0]
-    assert two.image("activations").shape[0] > drawn(nn.ReLU(), nn.ReLU()).image("activations").shape[0]
-    assert fit(told, ActivationCurves(low=-1.0, high=1.0, points=11)).image_steps("nothing") == []
-
-
-def test_the_graph_names_the_modules(fit: Any, told: Any) -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    graph = GraphDef.FromString(fit(told, Graph(), net=net).events.Graph().SerializeToString())
-    assert any("Linear[1]" in node.name for node in graph.node)
-
-
-def test_a_network_that_cannot_be_traced_is_trained_with_a_warning(
-    fit: Any, told: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Stubborn(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = nn.Parameter(torch.tensor(1.0))
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            if torch.jit.is_tracing():
-                raise RuntimeError("not me")
-            return images[:, 0, 0, :3] * self.scale
-
-    monkeypatch.setattr(logging.getLogger("imgclf"), "propagate", True)
-    board = fit(told, Graph(), net=Stubborn())
-    assert "Stubborn cannot be traced: not me" in caplog.text
-    assert len(board.scalars("train/loss")) == 1
 
 
 def test_histograms_hold_every_weight_and_gradient(fit: Any, told: Any) -> None:

@@ -16,7 +16,6 @@ import imgclf
 from imgclf.errors import InputError
 
 LIGHTNINGS_SWA = "pytorch_lightning.callbacks.StochasticWeightAveraging"
-DRAWN = "[default,pictures,histograms]"
 DRAWING = [
     *("callbacks.inputs.images=0", "callbacks.mistakes.columns=-1", "callbacks.confusion.every_n_epochs=0"),
     *("callbacks.planned_rate.points=1", "callbacks.histograms.bins=0", "callbacks.checkpoint.every_n_epochs=0"),
@@ -55,11 +54,11 @@ REFUSED: list[tuple[str, ...]] = [
     # values, of which all that are wrong are told together
     ("data.batch_size=1.5 optimizer.lr=1e-3x", "data.batch_size=1.5: ", "integer", "optimizer.lr=1e-3x: ", "number"),
     ("data.fit_on=all data.mean=[nan] seed=-1", "data.fit_on=all", "'train_valid'", "data.mean[0]=nan", "seed=-1"),
-    ("test=1 name=null sweep.on_error=ignore", "test=1", "name=null", "sweep.on_error=ignore", "'stop'"),
+    ("test=1 name=null sweep.seeds=0", "test=1", "name=null", "sweep.seeds=0", "or equal to 1"),
     ("+sede=3 +ckpt_path=/x", "sede=3", "seed?", "ckpt_path=/x"),
     ("+model.optimizer=3 +trainer.logger=true", "model.optimizer", "trainer.logger"),
     ("seed=4294967296", "seed=4294967296"),
-    (f"callbacks={DRAWN} {' '.join(DRAWING)}", *DRAWING),
+    (f"callbacks=histograms {' '.join(DRAWING)}", *DRAWING),
     ("optimizer.lr=-1", "optimizer", "-1"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
     ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches=0"),
