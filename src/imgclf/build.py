@@ -78,10 +78,7 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
     _, channels, size, _ = model.input_shape
     for key, taken in (("in_channels", channels), ("resize", size), ("num_classes", model.num_classes)):
         if (given := getattr(data, key)) != taken:
-            raise InputError(
-                f"data.{key}={given}, but the network was built for {taken}: give data.{key}={taken}, or a network "
-                "for these data"
-            )
+            raise InputError(f"data.{key}={given}, but the network is for {taken}: give that, or another network")
 
 
 def _require_measured(config: DictConfig, model: LightningModule, callbacks: dict[str, Callback]) -> None:
@@ -93,9 +90,7 @@ def _require_measured(config: DictConfig, model: LightningModule, callbacks: dic
         watched = str(getattr(callback, "monitor", ""))
         told = f"callbacks.{name}.monitor={watched}"
         if ours and watched.startswith(("train/", "val/", "test/")) and watched not in known:
-            raise InputError(
-                f"{told} is not measured in training: choose one of {', '.join(known)}, or add metrics=full"
-            )
+            raise InputError(f"{told} is not measured: choose one of {', '.join(known)}, or add metrics=full")
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")
 
@@ -142,9 +137,7 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error
     if broken := [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]:
-        raise InputError(
-            f"{file} holds weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr"
-        )
+        raise InputError(f"{file}: weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr")
 
 
 def frozen(config: DictConfig) -> dict[str, Any]:

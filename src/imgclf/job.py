@@ -102,10 +102,8 @@ def refuse_changes(folder: RunFolder, config: DictConfig) -> None:
     """A job that has begun must not be mistaken for another because a file of conf/ was changed."""
     changes = changed_keys(folder, config)
     if changes:
-        raise InputError(
-            f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}. Give these keys their old "
-            "values, start a new sweep, or delete that folder"
-        )
+        told = f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}"
+        raise InputError(f"{told}. Give these keys their old values, or start a new sweep")
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 _LARGEST_PATCH = 1_000_000  # bytes
 
-# Entries of run.json, each with all below it, that can change numbers; in the order in which they are likely to.
+# How entries of run.json begin that can change numbers.
 _MATTER = (
     *("data", "git.commit", "git.changed", "git.diff", "device", "gpu", "processes", "threads", "precision"),
     *("deterministic", "channels_last", "instructions", "cpu", "versions", "python", "cuda", "cudnn", "platform"),
@@ -125,10 +125,8 @@ class Record(Callback):
             then = self.before.get("data") or {}
             for part, there in found["data"].items():
                 if any(key in then.get(part, {}) and then[part][key] != there[key] for key in ("images", "digest")):
-                    raise InputError(
-                        f"resume={self.folder.path}: the {part} images have changed since the run began: "
-                        f"{then[part]} then, {there} now. Put the old ones back, or begin anew"
-                    )
+                    told = f"resume={self.folder.path}: the {part} images have changed: {then[part]} then, {there} now"
+                    raise InputError(f"{told}. Put the old ones back, or begin anew")
             found["data"] = then | found["data"]
         when = "before" if self.resuming else "the first time"
         warn_of_differences(self.before, self.folder.read_run() | found, when=when)
@@ -146,9 +144,8 @@ class Record(Callback):
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """In what two runs differ that can change their numbers, a line each; only what both run.json have recorded."""
     one, other = flat(before), flat(after)
-    differing = [key for key in one if key in other and one[key] != other[key]]
-    matter = [key for entry in _MATTER for key in differing if key == entry or key.startswith(f"{entry}.")]
-    return [f"{key}: {one[key]} then, {other[key]} now" for key in matter]
+    differing = [key for key in one if key.startswith(_MATTER) and key in other and one[key] != other[key]]
+    return [f"{key}: {one[key]} then, {other[key]} now" for key in differing]
 
 
 def warn_of_differences(before: dict[str, Any], after: dict[str, Any], *, when: str) -> None:

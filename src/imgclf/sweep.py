@@ -46,15 +46,10 @@ def _begin(config: DictConfig) -> None:
     global _begun
     if distributed.started_from_outside():
         raise InputError("torchrun or SLURM would run the whole sweep in each process: start it once, without them")
-    for key, good in (("on_error", ("continue", "stop")), ("seeds", range(1, 1000))):
-        if config.sweep[key] not in good:
-            raise InputError(f"sweep.{key}={config.sweep[key]}: expected one of {', '.join(map(str, good[:3]))}")
     HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
     folder = Path(config.hydra.sweep.dir).absolute()
     if (folder / "sweep.json").exists() and config.sweep.resume is None:
-        raise InputError(
-            f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another hydra.sweep.dir"
-        )
+        raise InputError(f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another")
     parse = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides
     given = parse(OmegaConf.to_container(config.hydra.overrides.task, resolve=False))  # type: ignore[arg-type]
     with read_write(config.hydra), open_dict(config):
@@ -89,8 +84,7 @@ def _settle_search(config: DictConfig) -> None:
     is_told = hydra.runtime.choices.get("search") or "hydra.sweeper.direction=" in str(hydra.overrides.hydra)
     if "direction" in sweeper and not is_told:
         raise InputError(
-            f"hydra/sweeper=optuna would make sweep.objective={config.sweep.objective} as small as it can: choose "
-            "hydra.sweeper.direction=maximize or minimize, or take search=optuna, which maximises"
+            "hydra/sweeper=optuna: add hydra.sweeper.direction=maximize or minimize, or give search=optuna"
         )
 
 

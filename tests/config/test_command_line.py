@@ -54,7 +54,7 @@ REFUSED: list[tuple[str, ...]] = [
     # values, of which all that are wrong are told together
     ("data.batch_size=1.5 optimizer.lr=1e-3x", "data.batch_size=1.5: ", "integer", "optimizer.lr=1e-3x: ", "number"),
     ("data.fit_on=all data.mean=[nan] seed=-1", "data.fit_on=all", "'train_valid'", "data.mean[0]=nan", "seed=-1"),
-    ("test=1 name=null sweep.seeds=0", "test=1", "name=null", "sweep.seeds=0", "or equal to 1"),
+    ("test=1 name=null sweep.on_error=ignore", "test=1", "name=null", "sweep.on_error=ignore", "'stop'"),
     ("+sede=3 +ckpt_path=/x", "sede=3", "seed?", "ckpt_path=/x"),
     ("+model.optimizer=3 +trainer.logger=true", "model.optimizer", "trainer.logger"),
     ("seed=4294967296", "seed=4294967296"),
