@@ -81,9 +81,6 @@ def main(name: str) -> NoReturn:
 
     Args:
         name: of the script.
-
-    Raises:
-        SystemExit: with 0, 1 for a failure, 2 for a mistake of the user, or 128 + a signal's number.
     """
     os.environ[COMMAND] = shlex.join(sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
@@ -126,9 +123,6 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
     Args:
         overrides: as on the command line.
         script: whose configuration.
-
-    Raises:
-        InputError: something in it is wrong.
     """
     from imgclf.build import frozen
     from imgclf.check import check

@@ -51,11 +51,8 @@ def export(config: DictConfig) -> None:
     speak(None)
     predictor = load(config.run, config.checkpoint, config.trust)
     predictor.model.float()
-    decode = predictor.data.decode
-    stored, file = (
-        decode.size,
-        RunFolder(config.run).path / "exported" / f"{config.checkpoint}.{_ENDINGS[config.format]}",
-    )
+    decode, stored = predictor.data.decode, predictor.data.decode.size
+    file = RunFolder(config.run).path / "exported" / f"{config.checkpoint}.{_ENDINGS[config.format]}"
     about = {
         "class_names": json.dumps(predictor.class_names),
         "pixels": f"uint8 (n, {decode.channels}, {stored}, {stored})",

@@ -46,12 +46,7 @@ def predict(config: DictConfig) -> None:
 
 
 def predict_process(config: DictConfig) -> None:
-    """One process of a prediction, on its stretch of the images; the first writes the answer of all.
-
-    Raises:
-        InputError: there are no images to classify, or none that can be read.
-        Failed: some files could not be read, which are named; the others are classified.
-    """
+    """One process of a prediction, on its stretch of the images; the first writes the answer of all."""
     speak(None)
     seed_everything(config.seed, verbose=False)
     model = trained_model(config)

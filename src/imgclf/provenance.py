@@ -108,11 +108,7 @@ class Record(Callback):
         self.data.fingerprints = {} if is_first() else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare and write.
-
-        Raises:
-            InputError: the run is resumed with other images than it was begun with.
-        """
+        """Compare and write."""
         if not is_first():
             return
         found = _machine(trainer) | {

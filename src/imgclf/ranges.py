@@ -44,9 +44,6 @@ def require(place: str, annotated: Any, given: Mapping[str, Any]) -> None:
         place: where the configuration has them, such as ``model``.
         annotated: the class or function.
         given: values by argument; others than arguments are passed over, so that ``locals()`` will do.
-
-    Raises:
-        InputError: with key, value and what is expected of the first that does not fit.
     """
     for name, annotation in get_type_hints(annotated, include_extras=True).items():
         if name in given and (wrong := mismatch(given[name], annotation)) is not None:

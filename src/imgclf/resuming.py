@@ -24,11 +24,7 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
 
 
 def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
-    """Refuse what would lose or mix something; nothing has been changed by then.
-
-    Raises:
-        InputError: the run is finished, was begun with other settings, or its files do not suffice.
-    """
+    """Refuse what would lose or mix something; nothing has been changed by then."""
     metrics, stored = folder.read_metrics(), folder.read_config()["trainer"]
     if metrics is not None and folder.read_run().get("outcome") != "diverged":
         most, others = config.trainer.get("max_epochs"), ("max_steps", "max_time")

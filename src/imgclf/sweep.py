@@ -83,9 +83,7 @@ def _settle_search(config: DictConfig) -> None:
         sweeper.sampler.seed = config.seed
     is_told = hydra.runtime.choices.get("search") or "hydra.sweeper.direction=" in str(hydra.overrides.hydra)
     if "direction" in sweeper and not is_told:
-        raise InputError(
-            "hydra/sweeper=optuna: add hydra.sweeper.direction=maximize or minimize, or give search=optuna"
-        )
+        raise InputError("hydra/sweeper=optuna: give hydra.sweeper.direction=maximize or minimize; or search=optuna")
 
 
 def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jobs:

@@ -148,9 +148,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
     else:
         if folder.has_begun:
-            raise InputError(
-                f"{folder.path} holds a run already: go on with it by resume={folder.path}, or choose another"
-            )
+            raise InputError(f"{folder.path} holds a run already: give resume={folder.path}, or choose another")
         folder.run_file.unlink(missing_ok=True)  # of a start that came to nothing
         start = {"start": now()}
         if "rerun" in config:

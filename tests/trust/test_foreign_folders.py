@@ -63,7 +63,7 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
         *("os.system", "builtins.eval", "eval", "mine.Net", "hydra.utils.instantiate", "torch.load", "torch.hub.load"),
         *("pytorch_lightning.loggers.WandbLogger", "torch.utils.cpp_extension.load_inline"),
         "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",
-        *("imgclf.distributed.run", "imgclf.cli.main", "imgclf.log.log_to", "imgclf.run_folder.Path"),
+        *("imgclf.distributed.run", "imgclf.cli.main", "imgclf.log.speak", "imgclf.run_folder.Path"),
         *(f"{MLP}.load_from_checkpoint", f"{MLP}.__init__.__globals__", "torch.nn.Embedding.from_pretrained"),
         *("imgclf.data.module.torch.load", "imgclf.callbacks.checkpoints.shutil.rmtree"),
         *("torch.nn.modules.module.functools.partial", "torchvision.models.resnet._log_api_usage_once"),

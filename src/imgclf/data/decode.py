@@ -156,10 +156,8 @@ def _make(
     """
     shape = (len(files), decode.channels, decode.size, decode.size)
     if (size := int(np.prod(shape))) > (free := shutil.disk_usage(entry.parent).free):
-        raise InputError(
-            f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, but its disk has "
-            f"{free / 2**20:,.0f} MiB free: make room, or give data.cache_dir or a smaller data.stored_size"
-        )
+        told = f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, {free / 2**20:,.0f} MiB are free"
+        raise InputError(f"{told}: make room, or give data.cache_dir or a smaller data.stored_size")
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
     damaged, kept, sums = dict[int, str](), list[int](), list[NDArray[np.float64]]()
     chunks: DataLoader[Any] = DataLoader(
