@@ -180,11 +180,10 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
         found = preprocessing(net)[what]
     else:
         found = otherwise
-    if found == otherwise or found is None:
-        return OmegaConf.create(otherwise) if isinstance(otherwise, list) else otherwise
+    if found is None or found == otherwise or what == "size":
+        found = otherwise if found is None else found
+        return OmegaConf.create(found) if isinstance(found, list) else found
     channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
-    if what == "size":
-        return found
     # For grey pictures the mean of the colours; for coloured ones the grey value, three times.
     return OmegaConf.create(list(found) if channels == len(found) else channels * [sum(found) / len(found)])
 

@@ -12,15 +12,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgclf.arguments import CONF
-from imgclf.errors import Failed, InputError, Refused, nearest
+from imgclf.errors import Failed, InputError, nearest
 
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
 
 
 def explained(error: BaseException, config_name: str) -> BaseException:
     """An error of Hydra's in the words of this program: the nearest right key or choice where one was mistyped."""
-    while isinstance(error, Refused) and error.__cause__ is not None:
-        error = error.__cause__
     first = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])

@@ -22,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from imgclf import distributed
 from imgclf.build import build, built_trainer, frozen
 from imgclf.check import check
-from imgclf.errors import InputError, Refused, explanation, say
+from imgclf.errors import InputError, explanation, say, tell
+from imgclf.hydra_errors import explained
 from imgclf.job import isolated, refuse_changes
 from imgclf.log import speak
 from imgclf.run_folder import RunFolder, write_whole
@@ -35,11 +36,11 @@ class Sweeping(Callback):
     """Hydra's callback for sweeps of a configuration with a node ``sweep``."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check all points that are known, build what they describe, and write sweep.json; else raise Refused."""
+        """Check all points that are known, build what they describe, and write sweep.json; else tell why, and exit."""
         try:
             _begin(config)
-        except Exception as error:
-            raise Refused(error) from error
+        except Exception as error:  # of which Hydra would make a warning
+            sys.exit(tell(explained(error, "train")))
 
 
 def _begin(config: DictConfig) -> None:

@@ -26,5 +26,3 @@ def test_rates_are_steps_on_one_scale() -> None:
     plain, warm = drawn[1].lines
     assert {line.get_drawstyle() for line in (plain, warm)} == {"steps-post"}
     assert (list(warm.get_xdata()), list(warm.get_ydata())) == ([0, 1, 2], [0, 2, 2])
-    (line,) = draw_schedules({"long": {"": [3.0, 2.0]}}, "batch", [0, 100]).axes[0].lines
-    assert list(line.get_xdata()) == [0, 100, 101]
