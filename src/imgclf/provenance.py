@@ -137,31 +137,26 @@ class Record(Callback):
             self.folder.write_run(data=(self.folder.read_run().get("data") or {}) | (self.data.fingerprints or {}))
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """In what two runs differ that can change their numbers, a line each; only what both run.json have recorded."""
-    one, other = flat(before), flat(after)
-    differing = [key for key in one if key.startswith(_MATTER) and key in other and one[key] != other[key]]
-    return [f"{key}: {one[key]} then, {other[key]} now" for key in differing]
-
-
 def warn_of_differences(before: dict[str, Any], after: dict[str, Any], *, when: str) -> None:
-    """Say in what this start is not as the one before, or the first one."""
-    if found := differences(before, after):
+    """Say in what this start is not as the one before, or the first one, if it can change numbers; a line for each
+    entry that both run.json have recorded."""
+    one, other = flat(before), flat(after)
+    if differing := [key for key in one if key.startswith(_MATTER) and key in other and one[key] != other[key]]:
+        found = [f"{key}: {one[key]} then, {other[key]} now" for key in differing]
         log.warning("\n  ".join([f"not as {when}, so numbers may differ:", *found]))
 
 
 def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
-    """Whether the numbers of two finished runs are the same, and a text that says so or in what the runs differ."""
+    """Whether the numbers of two finished runs are the same, and a text that says so or which differ."""
     one, other = _numbers(first), _numbers(again)
     differing = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     if not differing:
         return True, f"the same numbers as {first.path}: every epoch and every final metric, to the last digit"
-    reasons = differences(first.read_run(), again.read_run())
+    told = f"other numbers than {first.path}: {', '.join(differing[:6])}"
     if again.read_run().get("device") == "cuda" and not again.read_run().get("deterministic"):
-        reasons.append("a GPU may add in another order each time: trainer.deterministic=true forbids it")
+        told += "\na GPU may add in another order each time: trainer.deterministic=true forbids it"
     see = f"uv run scripts/report.py {shlex.quote(f'diff=[{first.path},{again.path}]')}"
-    said = [f"other numbers than {first.path}: {', '.join(differing[:6])}", *reasons]
-    return False, "\n  ".join(said) + f"\nto see all that differs: {see}"
+    return False, f"{told}\nto see all that differs: {see}"
 
 
 def _numbers(run: RunFolder) -> dict[str, Any]:
