@@ -50,10 +50,8 @@ def rename(name: str) -> None:
         if new != old and b"\0" not in old and file.name not in ("LICENSE", "CITATION.cff"):
             file.write_bytes(new)
     git("mv", f"src/{OLD}", f"src/{name}")
-    print(
-        f"The package is {name} now. Next: uv sync; uv run ruff check --fix . && uv run ruff format . (which sorts its"
-    )
-    print("imports anew); uv run pytest; git commit -a. To go back instead: git reset --hard")
+    print(f"The package is {name} now. Next: uv sync; uv run ruff check --fix . && uv run ruff format .;")
+    print("uv run pytest; git commit -a. To go back instead: git reset --hard")
 
 
 if __name__ == "__main__":

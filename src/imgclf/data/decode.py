@@ -66,9 +66,8 @@ class Decode:
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
         picture = self._opened(source) if isinstance(source, Path) else source
-        fitted = (ImageOps.pad if self.fit == "letterbox" else ImageOps.fit)(
-            _upright(picture), (self.size, self.size), Image.Resampling.BILINEAR
-        )
+        squared = ImageOps.pad if self.fit == "letterbox" else ImageOps.fit
+        fitted = squared(_upright(picture), (self.size, self.size), Image.Resampling.BILINEAR)
         # A copy: Pillow's own pixels may not be written to, which torch warns of.
         pixels = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -65,9 +65,7 @@ class FashionMNIST(FashionMNISTMini):
             try:
                 _fetch(f"{name}.gz", dir)
             except OSError as error:
-                remedy = (
-                    f"put the four files into data.dir={dir}, or take data=fashion_mnist_mini, which needs no network"
-                )
+                remedy = f"put the four files into data.dir={dir}, or take data=fashion_mnist_mini"
                 raise InputError(f"{name} could not be downloaded:{error}\n{remedy}") from error
 
 
