@@ -1,6 +1,6 @@
 """Take a run's network along, as ONNX for one: ``uv run --extra export scripts/export.py --help``."""
 
-from imgclf.cli import export, main
+from imgclf.cli import main
 
 if __name__ == "__main__":
-    main(export)
+    main("export")

@@ -1,6 +1,6 @@
 """Classify a run's unlabelled images: ``uv run scripts/predict.py --help``."""
 
-from imgclf.cli import main, predict
+from imgclf.cli import main
 
 if __name__ == "__main__":
-    main(predict)
+    main("predict")

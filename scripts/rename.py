@@ -35,9 +35,7 @@ def rename(name: str) -> None:
         name: of a Python package and of a distribution: lower case letters, digits, and _ between them.
     """
     if not re.fullmatch(r"[a-z](_?[a-z0-9])*", name) or iskeyword(name):
-        refuse(
-            f"{name} cannot name a package: take lower case letters, digits and single _ between them, not a keyword"
-        )
+        refuse(f"{name} cannot name a package: take lower case letters, digits and single _, and no keyword")
     if name in sys.stdlib_module_names or PathFinder.find_spec(name, [*sys.path, str(ROOT), str(ROOT / "tests")]):
         refuse(f"{name} is taken: `import {name}` already finds something else")
     if git("grep", "-liw", name, "--", "src", "conf", ":!conf/schema.json", may_fail=True):
@@ -52,10 +50,8 @@ def rename(name: str) -> None:
         if new != old and b"\0" not in old and file.name not in ("LICENSE", "CITATION.cff"):
             file.write_bytes(new)
     git("mv", f"src/{OLD}", f"src/{name}")
-    print(
-        f"The package is {name} now. Next: uv sync; uv run ruff check --fix . && uv run ruff format .  (its imports are"
-    )
-    print("sorted anew); uv run pytest; git commit -a. To go back instead: git reset --hard")
+    print(f"The package is {name} now. Next: uv sync; uv run ruff check --fix . && uv run ruff format .;")
+    print("uv run pytest; git commit -a. To go back instead: git reset --hard")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compare runs: ``uv run scripts/report.py --help``."""
 
-from imgclf.cli import main, report
+from imgclf.cli import main
 
 if __name__ == "__main__":
-    main(report)
+    main("report")

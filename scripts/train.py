@@ -1,6 +1,6 @@
 """Train, validate and test a network: ``uv run scripts/train.py --help``."""
 
-from imgclf.cli import main, train
+from imgclf.cli import main
 
 if __name__ == "__main__":
-    main(train)
+    main("train")

@@ -21,11 +21,7 @@ _PATHS = ("run", "resume", "rerun", "sweep.resume", "images", "archive", "dir")
 
 def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     """The configuration to start from and the arguments as Hydra takes them: flags last, paths quoted, and what a
-    folder that they name adds.
-
-    Raises:
-        InputError: they contradict each other, or name a folder that cannot be used.
-    """
+    folder that they name adds."""
     overrides, flags = _split(typed)
     given = {_key(a): a.partition("=")[2].strip("'\"") for a in overrides}
     overrides = [_quoted(a) if _key(a) in _PATHS else a for a in overrides]

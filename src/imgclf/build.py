@@ -25,11 +25,7 @@ from imgclf.tensorboard import KEPT_ELSEWHERE
 
 
 def built(config: DictConfig, key: str, *args: Any, **kwargs: Any) -> Any:
-    """Instantiate the node ``config[key]``, with arguments besides its own; lists and dictionaries become plain ones.
-
-    Raises:
-        InputError: the node says not what to make, or the constructor refuses a value.
-    """
+    """Instantiate the node ``config[key]``, with more arguments; lists and dictionaries become plain."""
     node = config.get(key)
     if not OmegaConf.is_dict(node) or "_target_" not in node:
         full = config._get_full_key(key)
@@ -52,11 +48,7 @@ def built_group(config: DictConfig, key: str) -> dict[str, Any]:
 
 
 def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback]]:
-    """Data, network and callbacks of a run, which fit each other; no image is read.
-
-    Raises:
-        InputError: they do not, or a constructor refuses a value.
-    """
+    """Data, network and callbacks of a run, which fit each other; no image is read."""
     data: ImageData = built(config, "data")
     own = {key: built(config, key) for key in ("optimizer", "loss") if config.get(key)}
     model: LightningModule = built(config, "model", **own)
@@ -78,10 +70,7 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
     _, channels, size, _ = model.input_shape
     for key, taken in (("in_channels", channels), ("resize", size), ("num_classes", model.num_classes)):
         if (given := getattr(data, key)) != taken:
-            raise InputError(
-                f"data.{key}={given}, but the network was built for {taken}: give data.{key}={taken}, or a network "
-                "for these data"
-            )
+            raise InputError(f"data.{key}={given}, but the network is for {taken}: give that, or another network")
 
 
 def _require_measured(config: DictConfig, model: LightningModule, callbacks: dict[str, Callback]) -> None:
@@ -93,9 +82,7 @@ def _require_measured(config: DictConfig, model: LightningModule, callbacks: dic
         watched = str(getattr(callback, "monitor", ""))
         told = f"callbacks.{name}.monitor={watched}"
         if ours and watched.startswith(("train/", "val/", "test/")) and watched not in known:
-            raise InputError(
-                f"{told} is not measured in training: choose one of {', '.join(known)}, or add metrics=full"
-            )
+            raise InputError(f"{told} is not measured: choose one of {', '.join(known)}, or add metrics=full")
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")
 
@@ -114,10 +101,8 @@ def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
 def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str, str]) -> list[Logger]:
     """The loggers; those of a resumed run go on where the checkpoint was written, in the runs of these ``ids``."""
     for node in (config.get("logger") or {}).values():
-        kind = node._target_.rpartition(".")[2] if OmegaConf.is_dict(node) else ""
-        if resume_from is None:
-            continue
-        if kind == "TensorBoardLogger":
+        kind = node._target_.rpartition(".")[2] if OmegaConf.is_dict(node) and resume_from is not None else ""
+        if kind == "TensorBoardLogger" and resume_from is not None:
             node.purge_step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
         elif kind in ids:
             node[KEPT_ELSEWHERE[kind]] = ids[kind]
@@ -128,11 +113,7 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
 
 
 def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) -> None:
-    """Put a checkpoint's weights into a network; with ``to_go_on`` it has to hold all that training needs besides.
-
-    Raises:
-        InputError: the file is damaged, holds more than plain values, is of another network, or of one that diverged.
-    """
+    """Put a checkpoint's weights into a network; with ``to_go_on`` it has to hold all that training needs besides."""
     checkpoint = read_checkpoint(file)
     others = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
     if to_go_on and (lacking := [key for key in others if key not in checkpoint]):
@@ -142,9 +123,7 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error
     if broken := [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]:
-        raise InputError(
-            f"{file} holds weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr"
-        )
+        raise InputError(f"{file}: weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr")
 
 
 def frozen(config: DictConfig) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from imgclf.arguments import CONF
 from imgclf.errors import InputError, nearest
-from imgclf.ranges import AtLeast1
+from imgclf.ranges import AtLeast1, mismatch
 
 # Arguments that the program hands over itself, so no configuration has them.
 SUPPLIED = {
@@ -27,8 +27,6 @@ SUPPLIED = {
     "optimizer": {"params"},
 }
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-_UNDECIDED = ("needs_python_object", "enum")  # the latter may be given by name, as torchvision's weights
-_LONGEST = 200  # letters of what is expected
 # Keys of the scripts' own files of which the value there does not tell all; elsewhere its type is what is expected.
 _OWN: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, le=2**32 - 1)],  # what numpy takes
@@ -201,23 +199,9 @@ def _annotation(parameter: inspect.Parameter, scope: dict[str, Any]) -> Any:
 
 
 def _mismatch(value: Any, annotation: Any, default: Any) -> str | None:
-    """Why a plain value does not fit an annotation, in pydantic's words; None if it does, or nobody can tell.
-
-    Values are read as JSON, where a list may become a tuple and a text a path, but "1" is no number.
-    """
-    if type(value) is type(default) and value == default:
-        return None  # whatever the annotation says (size: int = None)
-    if isinstance(value, dict) and "_target_" in value:
-        return None  # stands for what is made of it
-    try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-        adapter.validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        said = [e["msg"] for e in error.errors(include_url=False) if e["type"] not in _UNDECIDED]
-        return " or ".join(dict.fromkeys(said))[:_LONGEST] or None
-    except Exception:  # such as an annotation that is none
-        return None
-    return None
+    is_default = type(value) is type(default) and value == default  # right in any case (size: int = None)
+    is_node = isinstance(value, dict) and "_target_" in value  # stands for what is made of it
+    return None if is_default or is_node else mismatch(value, annotation)
 
 
 def _show(value: Any) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import pkgutil
 import re
 import shlex
 import signal
@@ -35,6 +36,16 @@ warnings.filterwarnings("ignore", category=FutureWarning, module=r"optuna\.")
 ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
 
 
+_OTHERS = {  # what the other scripts do, imported when their configuration has been composed
+    "evaluate": "imgclf.evaluate:evaluate",
+    "predict": "imgclf.predict:predict",
+    "report": "imgclf.report.terminal:report",
+    "figures": "imgclf.figures.task:figures",
+    "export": "imgclf.export:export",
+    "prepare_kaggle": "imgclf.data.prepare_kaggle:prepare_kaggle",
+}
+
+
 def train(config: DictConfig) -> float | None:
     """What scripts/train.py does."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -47,40 +58,9 @@ def train(config: DictConfig) -> float | None:
     return None
 
 
-def evaluate(config: DictConfig) -> None:
-    from imgclf.evaluate import evaluate
-
-    _checked(evaluate, config)
-
-
-def predict(config: DictConfig) -> None:
-    from imgclf.predict import predict
-
-    _checked(predict, config)
-
-
-def report(config: DictConfig) -> None:
-    from imgclf.report.terminal import report
-
-    _checked(report, config)
-
-
-def figures(config: DictConfig) -> None:
-    from imgclf.figures.task import figures
-
-    _checked(figures, config)
-
-
-def export(config: DictConfig) -> None:
-    from imgclf.export import export
-
-    _checked(export, config)
-
-
-def prepare_kaggle(config: DictConfig) -> None:
-    from imgclf.data.prepare_kaggle import prepare_kaggle
-
-    _checked(prepare_kaggle, config)
+def other(config: DictConfig) -> None:
+    """What another script does."""
+    _checked(pkgutil.resolve_name(_OTHERS[str(HydraConfig.get().job.config_name)]), config)
 
 
 def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
@@ -96,21 +76,18 @@ def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
         sys.exit(tell(error))  # here, not through Hydra, which would print a line of its own first
 
 
-def main(task: Callable[[DictConfig], Any]) -> NoReturn:
-    """Do what the command line says: compose conf/NAME.yaml, check it, call the task, exit.
+def main(name: str) -> NoReturn:
+    """Do what the command line says: compose conf/NAME.yaml, check it, do the script's work, exit.
 
     Args:
-        task: one of this module's functions, NAME.
-
-    Raises:
-        SystemExit: with 0, 1 for a failure, 2 for a mistake of the user, or 128 + a signal's number.
+        name: of the script.
     """
     os.environ[COMMAND] = shlex.join(sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     signal.signal(signal.SIGTERM, _interrupt)
     threads.choose_spin()
-    name, code = task.__name__, 0
+    task, code = train if name == "train" else other, 0
     try:
         name, sys.argv[1:] = arguments(name, sys.argv[1:])
         _require_launcher(sys.argv[1:])
@@ -136,9 +113,8 @@ def _require_launcher(given: Sequence[str]) -> None:
             try:
                 importlib.import_module(f"hydra_plugins.hydra_{name}_launcher")
             except ImportError:
-                raise InputError(
-                    f"hydra/launcher={name} is an extra: uv run --extra {extra} scripts/train.py"
-                ) from None
+                told = f"hydra/launcher={name} is an extra: uv run --extra {extra} scripts/train.py"
+                raise InputError(told) from None
 
 
 def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
@@ -147,9 +123,6 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
     Args:
         overrides: as on the command line.
         script: whose configuration.
-
-    Raises:
-        InputError: something in it is wrong.
     """
     from imgclf.build import frozen
     from imgclf.check import check
@@ -207,11 +180,10 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
         found = preprocessing(net)[what]
     else:
         found = otherwise
-    if found == otherwise or found is None:
-        return OmegaConf.create(otherwise) if isinstance(otherwise, list) else otherwise
+    if found is None or found == otherwise or what == "size":
+        found = otherwise if found is None else found
+        return OmegaConf.create(found) if isinstance(found, list) else found
     channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
-    if what == "size":
-        return found
     # For grey pictures the mean of the colours; for coloured ones the grey value, three times.
     return OmegaConf.create(list(found) if channels == len(found) else channels * [sum(found) / len(found)])
 

@@ -53,17 +53,11 @@ def cores() -> int:
 
 
 def process_count(trainer: DictConfig) -> int:
-    """How many processes on this machine a Trainer's configuration asks for: one for each of ``devices``.
-
-    Raises:
-        InputError: there are no such devices; or machines are asked for on which nothing has started this process.
-    """
+    """How many processes on this machine a Trainer's configuration asks for: one for each of ``devices``."""
     import torch
 
     if trainer.get("num_nodes", 1) > 1 and not started_from_outside():
-        raise InputError(
-            f"trainer.num_nodes={trainer.num_nodes}: start the command on every machine with torchrun or SLURM"
-        )
+        raise InputError(f"trainer.num_nodes={trainer.num_nodes}: start it on every machine, with torchrun or SLURM")
     devices = str(trainer.get("devices", "auto"))
     gpus = torch.cuda.device_count() if trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 0
     if "," in devices or "[" in devices:
@@ -94,10 +88,8 @@ def run(function: Callable[[DictConfig], None], config: DictConfig, *, fresh: bo
         return
     expected = tasks if "LOCAL_RANK" in os.environ else count * config.trainer.get("num_nodes", 1)
     if tasks > 1 and (tasks != expected or "SLURM_NTASKS_PER_NODE" not in os.environ):
-        raise InputError(
-            f"SLURM has started {tasks} tasks, the trainer is for {expected}: ask for --ntasks-per-node=N and give "
-            "trainer=ddp trainer.devices=N trainer.num_nodes=<machines>, or ask SLURM for one task"
-        )
+        remedy = "ask for --ntasks-per-node=N and give trainer=ddp trainer.devices=N trainer.num_nodes=MACHINES"
+        raise InputError(f"SLURM has started {tasks} tasks, the trainer is for {expected}: {remedy}; or ask for one")
     function(config)
 
 

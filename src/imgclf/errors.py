@@ -42,10 +42,6 @@ class Interrupted(BaseException):
         return type(self), (self.signum,)
 
 
-class Refused(BaseException):
-    """Carries its cause out of one of Hydra's callbacks, where an Exception would become a warning."""
-
-
 class Failed(Exception):  # noqa: N818 -- what became of a run, told without a traceback
     """A run has come to another end than it should; where a process failed, it has printed its own traceback."""
 

@@ -51,9 +51,7 @@ def require_run(config: DictConfig) -> None:
         OmegaConf.set_struct(config, False)
         given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
         kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
-        own = {
-            key: trained[key] for key in kept if key in trained and key in config.data and f"data.{key}" not in given
-        }
+        own = {k: trained[k] for k in kept if k in trained and k in config.data and f"data.{k}" not in given}
         config.data.update(own | {"class_names": list(names), "num_classes": trained.num_classes})
 
 

@@ -51,11 +51,8 @@ def export(config: DictConfig) -> None:
     speak(None)
     predictor = load(config.run, config.checkpoint, config.trust)
     predictor.model.float()
-    decode = predictor.data.decode
-    stored, file = (
-        decode.size,
-        RunFolder(config.run).path / "exported" / f"{config.checkpoint}.{_ENDINGS[config.format]}",
-    )
+    decode, stored = predictor.data.decode, predictor.data.decode.size
+    file = RunFolder(config.run).path / "exported" / f"{config.checkpoint}.{_ENDINGS[config.format]}"
     about = {
         "class_names": json.dumps(predictor.class_names),
         "pixels": f"uint8 (n, {decode.channels}, {stored}, {stored})",
@@ -78,9 +75,8 @@ def export(config: DictConfig) -> None:
 
 def _program(predictor: Predictor, images: Tensor) -> torch.export.ExportedProgram:
     # With two pictures: a batch of one would be taken for a fixed size.
-    return torch.export.export(
-        Exported(predictor).eval(), (images[:2],), dynamic_shapes={"images": {0: torch.export.Dim("n")}}
-    )
+    any_number = {"images": {0: torch.export.Dim("n")}}
+    return torch.export.export(Exported(predictor).eval(), (images[:2],), dynamic_shapes=any_number)
 
 
 def _write_torch(predictor: Predictor, file: Path, images: Tensor, about: dict[str, str]) -> NDArray[np.float32]:

@@ -18,11 +18,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def init_from(model: LightningModule, source: str) -> None:
-    """Give the network the weights of a run's best epoch, or of a file, as far as they fit.
-
-    Raises:
-        InputError: there are none, or none that fit.
-    """
+    """Give the network the weights of a run's best epoch, or of a file, as far as they fit."""
     folder = RunFolder(source)
     file = Path(source) if not folder.path.is_dir() else RunFolder.existing(source).best
     if not file.is_file():
@@ -40,9 +36,6 @@ class Freeze(Callback):
         model: the network.
         layers: names of its parts, such as ``net.layer1``; or ``backbone``, all but the layer that gives the logits.
         unfreeze_at_epoch: from which, counted from 0, they are trained as well; None for never.
-
-    Raises:
-        InputError: the network has no such part.
     """
 
     def __init__(self, model: LightningModule, layers: str | Sequence[str], unfreeze_at_epoch: int | None) -> None:

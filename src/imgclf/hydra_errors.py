@@ -3,7 +3,7 @@
 import contextlib
 import re
 import sys
-from typing import Any
+from itertools import accumulate
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -12,15 +12,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgclf.arguments import CONF
-from imgclf.errors import Failed, InputError, Refused, nearest
+from imgclf.errors import Failed, InputError, nearest
 
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
 
 
 def explained(error: BaseException, config_name: str) -> BaseException:
     """An error of Hydra's in the words of this program: the nearest right key or choice where one was mistyped."""
-    while isinstance(error, Refused) and error.__cause__ is not None:
-        error = error.__cause__
     first = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])
@@ -59,14 +57,12 @@ def _no_choice(file: str, options: list[str]) -> InputError:
 
 def _keys(config_name: str, without: str) -> list[str]:
     """All keys, dotted, and groups that the command line could have meant, had it not said ``without``."""
+    from imgclf.run_folder import flat  # its libraries take a while
+
     overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-") and without not in a and "," not in a]
     groups = [str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()]
     GlobalHydra.instance().clear()
     with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return [*groups, *_paths(OmegaConf.to_container(hydra.compose(config_name, overrides)), "")]
+        leaves = flat(OmegaConf.to_container(hydra.compose(config_name, overrides)))
+        return [*groups, *(key for leaf in leaves for key in accumulate(leaf.split("."), "{}.{}".format))]
     return groups
-
-
-def _paths(node: Any, path: str) -> list[str]:
-    keys = [(f"{path}.{key}" if path else str(key), value) for key, value in node.items()]
-    return [found for key, value in keys for found in (key, *(_paths(value, key) if isinstance(value, dict) else ()))]

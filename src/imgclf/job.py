@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,8 @@ from imgclf.resuming import changed_keys
 from imgclf.run_folder import RunFolder
 from imgclf.train import train
 
-_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (  # of a process, which a run may change
-    (os.getcwd, os.chdir),
-    (torch.get_num_threads, torch.set_num_threads),
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    (
-        torch.get_deterministic_debug_mode,
-        lambda mode: torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1),
-    ),
-    (torch.is_grad_enabled, torch.set_grad_enabled),
-    (torch.is_anomaly_enabled, torch.set_anomaly_enabled),
-)
+# Of a process, which a run may change: torch.get_NAME, torch.set_NAME.
+_SETTINGS = ("num_threads", "default_dtype", "float32_matmul_precision", "deterministic_debug_mode")
 
 
 def run_job(config: DictConfig) -> float | None:
@@ -102,20 +92,20 @@ def refuse_changes(folder: RunFolder, config: DictConfig) -> None:
     """A job that has begun must not be mistaken for another because a file of conf/ was changed."""
     changes = changed_keys(folder, config)
     if changes:
-        raise InputError(
-            f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}. Give these keys their old "
-            "values, start a new sweep, or delete that folder"
-        )
+        told = f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}"
+        raise InputError(f"{told}. Give these keys their old values, or start a new sweep")
 
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
     """Put back afterwards what a run changes in its process; random state it sets itself."""
     environment, cudnn = dict(os.environ), torch.backends.cudnn
-    with contextlib.ExitStack() as at_end, warnings.catch_warnings():
+    with contextlib.ExitStack() as at_end, warnings.catch_warnings(), contextlib.chdir(Path.cwd()):
         at_end.callback(gc.collect)  # last; a Trainer and its parts refer to each other
-        for read, put in _SETTINGS:
-            at_end.callback(put, read())
+        at_end.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+        at_end.callback(torch.set_anomaly_enabled, torch.is_anomaly_enabled())
+        for name in _SETTINGS:
+            at_end.callback(getattr(torch, f"set_{name}"), getattr(torch, f"get_{name}")())
         for name in ("benchmark", "deterministic", "allow_tf32"):
             at_end.callback(setattr, cudnn, name, getattr(cudnn, name))
         at_end.callback(os.environ.update, environment)

@@ -21,31 +21,24 @@ _IGNORED = (
 )
 
 
-def log_to(file: Path | None, *, terminal: bool = True) -> None:
-    """Send this package's log lines to the terminal and, added at its end, to a file.
+def speak(file: Path | None) -> None:
+    """Send this package's log lines to the terminal and, added at its end, to a file; None for the terminal alone.
 
-    Args:
-        file: None for the terminal alone.
-        terminal: False leaves all but errors out there.
+    In all processes but the first errors alone, and nothing to the file.
     """
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
     on_terminal = logging.StreamHandler(sys.stderr)
-    on_terminal.setLevel(logging.INFO if terminal else logging.ERROR)
+    on_terminal.setLevel(logging.INFO if is_first() else logging.ERROR)
     log.addHandler(on_terminal)
-    if file is not None:
+    if file is not None and is_first():
         file.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(file, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
-
-
-def speak(file: Path | None) -> None:
-    """Let the first process log to the terminal and to ``file``; the others keep quiet but for errors."""
-    log_to(file if is_first() else None, terminal=is_first())
     for message in _IGNORED:
         warnings.filterwarnings("ignore", message=f".*{message}.*")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):

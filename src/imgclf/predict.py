@@ -4,9 +4,8 @@ import csv
 import math
 import os
 import re
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +46,7 @@ def predict(config: DictConfig) -> None:
 
 
 def predict_process(config: DictConfig) -> None:
-    """One process of a prediction, on its stretch of the images; the first writes the answer of all.
-
-    Raises:
-        InputError: there are no images to classify, or none that can be read.
-        Failed: some files could not be read, which are named; the others are classified.
-    """
+    """One process of a prediction, on its stretch of the images; the first writes the answer of all."""
     speak(None)
     seed_everything(config.seed, verbose=False)
     model = trained_model(config)
@@ -85,7 +79,7 @@ def _submit(folder: RunFolder, data: ImageData, probabilities: NDArray[np.float3
 
 
 class PictureBatches:
-    """Picture files as batches for a network, decoded ahead by threads, a few at a time; and the answer for them.
+    """Picture files as batches for a network, decoded by threads, a batch ahead; and the answer for them.
 
     Args:
         source: what ``images=`` names.
@@ -105,35 +99,28 @@ class PictureBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs float32 (n, in_channels, resize, resize), and zeros in the place of labels."""
-        batch: list[Tensor] = []
-        for pixels in self._decoded():
-            batch.append(torch.from_numpy(pixels))
-            if len(batch) == self.data.eval_batch_size or len(self.read) + len(self.unreadable) == len(self.files):
-                yield self.data.to_input(torch.stack(batch)), torch.zeros(len(batch), dtype=torch.int64)
-                batch = []
-        if batch:  # the last file was damaged
-            yield self.data.to_input(torch.stack(batch)), torch.zeros(len(batch), dtype=torch.int64)
+        size = self.data.eval_batch_size
+        parts = [self.files[start : start + size] for start in range(0, len(self.files), size)]
+        with ThreadPoolExecutor(min(distributed.cores(), 8)) as pool:  # photos are large: few are open at once
+            ahead = pool.map(self._decoded, parts[0])
+            for part, following in zip(parts, [*parts[1:], []], strict=True):
+                found, ahead = list(ahead), pool.map(self._decoded, following)
+                self.unreadable += [f"{file}: {p}" for file, p in zip(part, found, strict=True) if isinstance(p, str)]
+                self.read += [file for file, p in zip(part, found, strict=True) if not isinstance(p, str)]
+                batch = [pixels for pixels in found if not isinstance(pixels, str)]
+                for pixels in batch[: self.shown - len(self.thumbnails)]:
+                    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+                    self.thumbnails.append(np.asarray(picture.convert("RGB").resize((160, 160))))
+                if batch:
+                    inputs = self.data.to_input(torch.from_numpy(np.stack(batch)))
+                    yield inputs, torch.zeros(len(batch), dtype=torch.int64)
 
-    def _decoded(self) -> Iterator[NDArray[np.uint8]]:
-        """Pixels uint8 (c, s, s) of the readable files, in their order; photos are large, so few are open at once."""
-        ahead = min(distributed.cores(), 8)
-        waiting: deque[tuple[Path, Future[NDArray[np.uint8]]]] = deque()
-        with ThreadPoolExecutor(ahead) as pool:
-            for file in (*self.files, None):
-                if file is not None:
-                    waiting.append((file, pool.submit(self.data.decode, file)))
-                while waiting and (file is None or len(waiting) > ahead):
-                    done, future = waiting.popleft()
-                    try:
-                        pixels = future.result()
-                    except DAMAGE as error:
-                        self.unreadable.append(f"{done}: {why(error)}")
-                        continue
-                    self.read.append(done)
-                    if len(self.thumbnails) < self.shown:
-                        picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-                        self.thumbnails.append(np.asarray(picture.convert("RGB").resize((160, 160))))
-                    yield pixels
+    def _decoded(self, file: Path) -> NDArray[np.uint8] | str:
+        """Pixels uint8 (c, s, s), or what is wrong with the file."""
+        try:
+            return self.data.decode(file)
+        except DAMAGE as error:
+            return why(error)
 
     def answer(self, folder: RunFolder, probabilities: NDArray[np.float32], rows: int) -> None:
         """Print a table of the first ``rows`` files; write all of them, and the contact sheet, to ``predicted/``."""

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 _LARGEST_PATCH = 1_000_000  # bytes
 
-# Entries of run.json, each with all below it, that can change numbers; in the order in which they are likely to.
+# How entries of run.json begin that can change numbers.
 _MATTER = (
     *("data", "git.commit", "git.changed", "git.diff", "device", "gpu", "processes", "threads", "precision"),
     *("deterministic", "channels_last", "instructions", "cpu", "versions", "python", "cuda", "cudnn", "platform"),
@@ -108,11 +108,7 @@ class Record(Callback):
         self.data.fingerprints = {} if is_first() else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare and write.
-
-        Raises:
-            InputError: the run is resumed with other images than it was begun with.
-        """
+        """Compare and write."""
         if not is_first():
             return
         found = _machine(trainer) | {
@@ -125,10 +121,8 @@ class Record(Callback):
             then = self.before.get("data") or {}
             for part, there in found["data"].items():
                 if any(key in then.get(part, {}) and then[part][key] != there[key] for key in ("images", "digest")):
-                    raise InputError(
-                        f"resume={self.folder.path}: the {part} images have changed since the run began: "
-                        f"{then[part]} then, {there} now. Put the old ones back, or begin anew"
-                    )
+                    told = f"resume={self.folder.path}: the {part} images have changed: {then[part]} then, {there} now"
+                    raise InputError(f"{told}. Put the old ones back, or begin anew")
             found["data"] = then | found["data"]
         when = "before" if self.resuming else "the first time"
         warn_of_differences(self.before, self.folder.read_run() | found, when=when)
@@ -143,32 +137,26 @@ class Record(Callback):
             self.folder.write_run(data=(self.folder.read_run().get("data") or {}) | (self.data.fingerprints or {}))
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """In what two runs differ that can change their numbers, a line each; only what both run.json have recorded."""
-    one, other = flat(before), flat(after)
-    differing = [key for key in one if key in other and one[key] != other[key]]
-    matter = [key for entry in _MATTER for key in differing if key == entry or key.startswith(f"{entry}.")]
-    return [f"{key}: {one[key]} then, {other[key]} now" for key in matter]
-
-
 def warn_of_differences(before: dict[str, Any], after: dict[str, Any], *, when: str) -> None:
-    """Say in what this start is not as the one before, or the first one."""
-    if found := differences(before, after):
+    """Say in what this start is not as the one before, or the first one, if it can change numbers; a line for each
+    entry that both run.json have recorded."""
+    one, other = flat(before), flat(after)
+    if differing := [key for key in one if key.startswith(_MATTER) and key in other and one[key] != other[key]]:
+        found = [f"{key}: {one[key]} then, {other[key]} now" for key in differing]
         log.warning("\n  ".join([f"not as {when}, so numbers may differ:", *found]))
 
 
 def verdict(first: RunFolder, again: RunFolder) -> tuple[bool, str]:
-    """Whether the numbers of two finished runs are the same, and a text that says so or in what the runs differ."""
+    """Whether the numbers of two finished runs are the same, and a text that says so or which differ."""
     one, other = _numbers(first), _numbers(again)
     differing = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     if not differing:
         return True, f"the same numbers as {first.path}: every epoch and every final metric, to the last digit"
-    reasons = differences(first.read_run(), again.read_run())
+    told = f"other numbers than {first.path}: {', '.join(differing[:6])}"
     if again.read_run().get("device") == "cuda" and not again.read_run().get("deterministic"):
-        reasons.append("a GPU may add in another order each time: trainer.deterministic=true forbids it")
+        told += "\na GPU may add in another order each time: trainer.deterministic=true forbids it"
     see = f"uv run scripts/report.py {shlex.quote(f'diff=[{first.path},{again.path}]')}"
-    said = [f"other numbers than {first.path}: {', '.join(differing[:6])}", *reasons]
-    return False, "\n  ".join(said) + f"\nto see all that differs: {see}"
+    return False, f"{told}\nto see all that differs: {see}"
 
 
 def _numbers(run: RunFolder) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Ranges of constructors' arguments: said once, in their annotations, for the command line and for Python alike."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, get_type_hints
 
@@ -16,7 +17,24 @@ FractionBelow1 = Annotated[float, Field(ge=0, lt=1)]
 NumberFrom0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NumberAbove0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-_PLAIN = (bool, int, float, str, list, tuple, type(None))  # what a configuration holds; objects are left to Python
+_UNDECIDED = ("needs_python_object", "enum")  # the latter may be given by name, as torchvision's weights
+_LONGEST = 200  # letters of what is expected
+
+
+def mismatch(value: Any, annotation: Any) -> str | None:
+    """Why a plain value does not fit an annotation, in pydantic's words; None if it does, or nobody can tell.
+
+    Values are read as JSON, where a list may become a tuple and a text a path, but "1" is no number.
+    """
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        said = [e["msg"] for e in error.errors(include_url=False) if e["type"] not in _UNDECIDED]
+        return " or ".join(dict.fromkeys(said))[:_LONGEST] or None
+    except Exception:  # such as an annotation that is none, or a value that is an object
+        return None
+    return None
 
 
 def require(place: str, annotated: Any, given: Mapping[str, Any]) -> None:
@@ -26,15 +44,7 @@ def require(place: str, annotated: Any, given: Mapping[str, Any]) -> None:
         place: where the configuration has them, such as ``model``.
         annotated: the class or function.
         given: values by argument; others than arguments are passed over, so that ``locals()`` will do.
-
-    Raises:
-        InputError: with key, value and what is expected of the first that does not fit.
     """
     for name, annotation in get_type_hints(annotated, include_extras=True).items():
-        if name in given and isinstance(given[name], _PLAIN):
-            adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-            try:
-                adapter.validate_python(given[name], strict=True)
-            except ValidationError as error:
-                expected = " or ".join(dict.fromkeys(e["msg"] for e in error.errors(include_url=False)))
-                raise InputError(f"{place}.{name}={given[name]!r}: {expected}") from None
+        if name in given and (wrong := mismatch(given[name], annotation)) is not None:
+            raise InputError(f"{place}.{name}={given[name]!r}: {wrong}")

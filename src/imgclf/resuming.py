@@ -8,8 +8,7 @@ from imgclf.models.pretrained import read_checkpoint
 from imgclf.run_folder import RunFolder, flat
 
 # What a resumed run keeps.
-_DECIDES_NUMBERS = {"seed", "data", "model", "optimizer", "loss", "schedule", "init_from"}
-_DECIDES_NUMBERS |= {"freeze", "unfreeze_at_epoch"}
+_KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
@@ -25,28 +24,20 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
 
 
 def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
-    """Refuse what would lose or mix something; nothing has been changed by then.
-
-    Raises:
-        InputError: the run is finished, was begun with other settings, or its files do not suffice.
-    """
+    """Refuse what would lose or mix something; nothing has been changed by then."""
     metrics, stored = folder.read_metrics(), folder.read_config()["trainer"]
     if metrics is not None and folder.read_run().get("outcome") != "diverged":
         most, others = config.trainer.get("max_epochs"), ("max_steps", "max_time")
         # Fewer epochs than it was to have: early stopping or another limit has ended it.
         has_all = most == stored.get("max_epochs") or metrics.get("epochs", 0) >= (most or -1) >= 0
         if has_all and all(config.trainer.get(key) == stored.get(key) for key in others):
-            raise InputError(
-                f"{folder.path} is finished after {metrics['epochs']} epochs, nothing is left to resume; "
-                "to train it further add trainer.max_epochs=MORE"
-            )
-    changed = [line for line in changed_keys(folder, config) if line.split(".")[0].split()[0] in _DECIDES_NUMBERS]
+            told = f"{folder.path} is finished after {metrics['epochs']} epochs"
+            raise InputError(f"{told}; to train it further add trainer.max_epochs=MORE")
+    changed = [line for line in changed_keys(folder, config) if line.split(".")[0].split()[0] in _KEPT]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     folder.read_overrides()
     if folder.last.is_file():
         read_checkpoint(folder.last)
     elif folder.read_table() and folder.best.exists() and not folder.last.exists():
-        raise InputError(
-            f"there is no {folder.last} to continue from, though there is a best: restore it, or start anew"
-        )
+        raise InputError(f"there is no {folder.last} to continue from: restore it, or start anew")

@@ -1,19 +1,4 @@
-"""The run folder: one contract between training, evaluation, reports and the user.
-
-::
-
-    .hydra/config.yaml     the resolved configuration, enough to evaluate, predict, resume
-    .hydra/overrides.yaml  what the user gave on the command line
-    .hydra/hydra.yaml      Hydra's own settings
-    run.json               command, commit, machine, threads, versions, fingerprints of the data, seed, outcome
-    metrics.json           final metrics; present only when the run is finished, or its loss is no number any more
-    metrics.csv            a row an epoch
-    checkpoints/best.ckpt  by the monitored metric
-    checkpoints/last.ckpt  to resume from
-    train.log              what the terminal showed
-    error.txt              traceback, where the run failed
-    events.out.tfevents.*  TensorBoard
-"""
+"""The run folder, as docs/run-folder.md has it: a contract between training, evaluation, reports and the user."""
 
 import contextlib
 import csv
@@ -51,11 +36,7 @@ class RunFolder:
 
     @classmethod
     def existing(cls, path: str | Path) -> "RunFolder":
-        """The folder of a run that has at least begun.
-
-        Raises:
-            InputError: there is no such folder, or it holds no run.
-        """
+        """The folder of a run that has at least begun."""
         folder = cls(path)
         if not folder.path.is_dir():
             raise InputError(f"there is no folder {path}: give the run folder that training named at its end")
@@ -76,9 +57,6 @@ class RunFolder:
 
         Args:
             seconds: to wait for another process, which may be about to end; -1 waits for its end.
-
-        Raises:
-            InputError: another process has it, or nothing can be written there.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -153,11 +131,7 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 
 def _read(file: Path, parse: Callable[[str], Any], kind: type, otherwise: Any = None) -> Any:
-    """What a file of the run holds; ``otherwise`` where there is none.
-
-    Raises:
-        InputError: it is damaged.
-    """
+    """What a file of the run holds; ``otherwise`` where there is none."""
     if otherwise is not None and not file.exists():
         return otherwise
     try:

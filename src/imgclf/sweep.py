@@ -22,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from imgclf import distributed
 from imgclf.build import build, built_trainer, frozen
 from imgclf.check import check
-from imgclf.errors import InputError, Refused, explanation, say
+from imgclf.errors import InputError, explanation, say, tell
+from imgclf.hydra_errors import explained
 from imgclf.job import isolated, refuse_changes
 from imgclf.log import speak
 from imgclf.run_folder import RunFolder, write_whole
@@ -35,26 +36,21 @@ class Sweeping(Callback):
     """Hydra's callback for sweeps of a configuration with a node ``sweep``."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check all points that are known, build what they describe, and write sweep.json; else raise Refused."""
+        """Check all points that are known, build what they describe, and write sweep.json; else tell why, and exit."""
         try:
             _begin(config)
-        except Exception as error:
-            raise Refused(error) from error
+        except Exception as error:  # of which Hydra would make a warning
+            sys.exit(tell(explained(error, "train")))
 
 
 def _begin(config: DictConfig) -> None:
     global _begun
     if distributed.started_from_outside():
         raise InputError("torchrun or SLURM would run the whole sweep in each process: start it once, without them")
-    for key, good in (("on_error", ("continue", "stop")), ("seeds", range(1, 1000))):
-        if config.sweep[key] not in good:
-            raise InputError(f"sweep.{key}={config.sweep[key]}: expected one of {', '.join(map(str, good[:3]))}")
     HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
     folder = Path(config.hydra.sweep.dir).absolute()
     if (folder / "sweep.json").exists() and config.sweep.resume is None:
-        raise InputError(
-            f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another hydra.sweep.dir"
-        )
+        raise InputError(f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another")
     parse = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides
     given = parse(OmegaConf.to_container(config.hydra.overrides.task, resolve=False))  # type: ignore[arg-type]
     with read_write(config.hydra), open_dict(config):
@@ -88,10 +84,7 @@ def _settle_search(config: DictConfig) -> None:
         sweeper.sampler.seed = config.seed
     is_told = hydra.runtime.choices.get("search") or "hydra.sweeper.direction=" in str(hydra.overrides.hydra)
     if "direction" in sweeper and not is_told:
-        raise InputError(
-            f"hydra/sweeper=optuna would make sweep.objective={config.sweep.objective} as small as it can: choose "
-            "hydra.sweeper.direction=maximize or minimize, or take search=optuna, which maximises"
-        )
+        raise InputError("hydra/sweeper=optuna: give hydra.sweeper.direction=maximize or minimize; or search=optuna")
 
 
 def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jobs:

@@ -70,15 +70,12 @@ def close(trainer: Trainer, *, failed: bool) -> None:
     Weights & Biases, for one, would go on with it in the next run of this process.
     """
     for logger in trainer.loggers if trainer.is_global_zero else []:
-        if failed and isinstance(logger, pytorch_lightning.loggers.TensorBoardLogger):
-            _mark_failed(logger)
-        experiment: Any = getattr(logger, "experiment", None)
         if isinstance(logger, pytorch_lightning.loggers.WandbLogger):
-            experiment.finish(exit_code=int(failed))
-            continue
-        endings = (getattr(experiment, name, None) for name in ("close", "finish", "end"))  # the last is Comet's
-        if callable(ending := next(filter(callable, endings), None)):
-            ending()
+            logger.experiment.finish(exit_code=int(failed))
+        elif isinstance(logger, pytorch_lightning.loggers.TensorBoardLogger):
+            if failed:
+                _mark_failed(logger)
+            logger.experiment.close()
 
 
 def _mark_failed(logger: pytorch_lightning.loggers.TensorBoardLogger) -> None:

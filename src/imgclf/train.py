@@ -86,23 +86,14 @@ def fit(config: DictConfig) -> None:
         elif config.get("init_from") and last is None:
             init_from(model, config.init_from)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
-        record = Record(folder, data, matching, resuming=last is not None)
         throughput, table = Throughput(), EpochTable(folder.table_file)
+        first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput, table
         checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
         stop = StopOnSignal(checkpoint, slurm.job_signals())
         trainer = built_trainer(
             config,
             # What the run folder and resuming promise is not for configurations to leave out.
-            callbacks=[
-                StepSeed(config.seed),
-                record,
-                throughput,
-                table,
-                *callbacks,
-                OneNetwork(),
-                StopOnDivergence(),
-                stop,
-            ],
+            callbacks=[*first, *callbacks, OneNetwork(), StopOnDivergence(), stop],
             logger=built_loggers(config, last, before.get("loggers") or {}),
             default_root_dir=str(folder.path),
             enable_checkpointing=checkpoint is not None,
@@ -157,9 +148,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
     else:
         if folder.has_begun:
-            raise InputError(
-                f"{folder.path} holds a run already: continue it with resume={folder.path}, or choose another folder"
-            )
+            raise InputError(f"{folder.path} holds a run already: give resume={folder.path}, or choose another")
         folder.run_file.unlink(missing_ok=True)  # of a start that came to nothing
         start = {"start": now()}
         if "rerun" in config:
@@ -177,28 +166,27 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
 def _outcome(folder: RunFolder) -> Any:
     """Have run.json say what became of the run, whichever of its processes knew."""
     before, start = folder.read_run(), time.perf_counter()
-    outcome: dict[str, Any] = {"outcome": "failed"}
+    outcome, error_text = "failed", None
     try:
         yield
-        outcome = {"outcome": "finished"}
+        outcome = "finished"
     except Diverged as error:
-        outcome = {"outcome": "diverged", "error": str(error)}
+        outcome, error_text = "diverged", str(error)
         raise
     except Interrupted as stop:
-        if folder.metrics_file.exists():
-            outcome = {"outcome": "finished"}
-        else:
-            outcome = {"outcome": "interrupted", "error": str(stop)}
+        outcome = "finished" if folder.metrics_file.exists() else "interrupted"
+        if outcome == "interrupted":
+            error_text = str(stop)
             folder.error_file.unlink(missing_ok=True)  # of processes that had lost their partner
             log.warning(f"{stop}; continue with: uv run scripts/train.py {shlex.quote(f'resume={folder.path}')}")
         raise
     except BaseException as error:
-        outcome["error"] = f"{type(error).__name__}: {error}"
+        error_text = f"{type(error).__name__}: {error}"
         raise
     finally:
         with contextlib.suppress(OSError):  # such as a full disk, which may be the error itself
             seconds = round(before.get("seconds", 0.0) + time.perf_counter() - start, 3)
-            folder.write_run(**{"error": None} | outcome, end=now(), seconds=seconds)
+            folder.write_run(outcome=outcome, error=error_text, end=now(), seconds=seconds)
 
 
 @contextlib.contextmanager

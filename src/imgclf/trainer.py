@@ -21,15 +21,11 @@ from imgclf.schedules.base import Schedule
 Precision = Literal[
     "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "bf16", "16", "64", 16, 32, 64
 ]
-# Settings that Lightning takes, or trips over later: which values, on which kind of device, and what to do instead.
+# Settings that Lightning takes, or trips over later: the least value; or which values, on which device, and what to do
+# instead.
+_LEAST = {"max_steps": -1, "accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+_LEAST |= {"log_every_n_steps": 0, "num_sanity_val_steps": -1}
 _REFUSED: tuple[tuple[str, Any, str], ...] = (
-    ("max_epochs", lambda v, _: v < -1, "expected -1 or more"),
-    ("max_steps", lambda v, _: v < -1, "expected -1 or more"),
-    ("accumulate_grad_batches", lambda v, _: v < 1, "expected 1 or more"),
-    ("check_val_every_n_epoch", lambda v, _: v < 1, "expected 1 or more"),
-    ("gradient_clip_val", lambda v, _: v < 0, "expected 0 or more"),
-    ("log_every_n_steps", lambda v, _: v < 0, "expected 0 or more"),
-    ("num_sanity_val_steps", lambda v, _: v < -1, "expected -1 or more"),
     ("limit_train_batches", lambda v, _: v == 0, "nothing would be trained; give a number from 1, or a share"),
     ("val_check_interval", lambda v, _: v == 0, "give a number of batches from 1, or a share of an epoch"),
     ("overfit_batches", lambda v, _: v > 0, "Lightning would build the loaders anew; give debug=overfit"),
@@ -53,6 +49,9 @@ class Trainer(pytorch_lightning.Trainer):
         device = _device_type(accelerator)
         if precision == "auto":
             precision = "bf16-mixed" if _multiplies_bfloat16(device) else "32-true"
+        for name, least in _LEAST.items():
+            if settings.get(name) is not None and settings[name] < least:
+                raise InputError(f"trainer.{name}={settings[name]}: expected {least} or more")
         for name, is_refused, remedy in _REFUSED:
             value = precision if name == "precision" else settings.get(name)
             if value is not None and is_refused(value, device):

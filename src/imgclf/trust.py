@@ -50,9 +50,6 @@ def read_run_config(folder: RunFolder, trust: Collection[str] = ()) -> dict[str,
 
     It resolves nothing but ``${folder}``, writes into its folder and beside its data alone, and downloads nothing. It
     may name what is listed above and what ``trust`` adds: dotted names, or beginnings of such that end in a dot.
-
-    Raises:
-        InputError: it is damaged, or names something that is neither allowed nor trusted.
     """
     for name in trust:
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.?", name):

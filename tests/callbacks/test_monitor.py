@@ -1,15 +1,12 @@
-"""Curves within an epoch, worked out by hand; planned rates, graph, weights."""
+"""Curves within an epoch, worked out by hand; planned rates, weights."""
 
-import logging
 import math
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
-from imgclf.callbacks.monitor import PlannedRate, StepScalars
-from imgclf.callbacks.network import Graph, Histograms
+from imgclf.callbacks.monitor import Histograms, PlannedRate, StepScalars
 
 
 def loss(label: int, logits: list[int]) -> float:
@@ -54,21 +51,6 @@ def test_the_planned_rate_is_what_the_run_then_does_in_so_many_points(fit: Any, 
     assert board.scalars("lr/planned") == board.scalars("lr") == [(0, 0.25), (2, 0.25), (4, 0.25)]
     planned = fit(told, PlannedRate(points=5), max_epochs=101, limit_train_batches=0.5).scalars("lr/planned")
     assert [step for step, _ in planned][3:] == [0, 25, 50, 75, 100], "after those of the first run"
-
-
-def test_a_network_that_cannot_be_traced_is_trained_with_a_warning(
-    fit: Any, told: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Stubborn(nn.Linear):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            if torch.jit.is_tracing():
-                raise RuntimeError("not me")
-            return super().forward(images.flatten(1))
-
-    monkeypatch.setattr(logging.getLogger("imgclf"), "propagate", True)
-    board = fit(told, Graph(), net=Stubborn(64, 3))
-    assert "Stubborn cannot be traced: not me" in caplog.text
-    assert len(board.scalars("train/loss")) == 1
 
 
 def test_histograms_hold_every_weight_and_gradient(fit: Any, told: Any) -> None:

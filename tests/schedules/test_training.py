@@ -1,6 +1,5 @@
-"""Schedules in real Lightning trainings: the rate each step is taken with, warnings, refusals and logs."""
+"""Schedules in real Lightning trainings: the rate each step is taken with, refusals and logs."""
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from schedules.conftest import TinyNet
 from torch.utils.data import DataLoader, IterableDataset
 
 from imgclf.errors import InputError
-from imgclf.schedules.callback import Constant, Cosine, MultiStep, Polynomial, Schedule, Step
+from imgclf.schedules.callback import Constant, Cosine, Polynomial, Step
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -63,27 +62,6 @@ def test_a_run_without_a_known_end_is_refused_where_the_schedule_needs_one(fit: 
         fit(Cosine(final_fraction=0.1, interval=interval), max_epochs=epochs, loader=loader)
     ended = Cosine(final_fraction=0.1, max_updates=2, interval=interval)
     assert len(fit(ended, loader=loader, max_epochs=-1, max_steps=3).rates) == 3
-
-
-@pytest.mark.parametrize(
-    ("schedule", "numbers"),
-    [
-        (Cosine(final_fraction=0.0, max_updates=4), ["2 epochs", "max_updates=4", "0.854 of the initial rate"]),
-        (MultiStep(milestones=[1, 2, 30], factor=0.5), ["2 epochs", "comes to 2, 30 of", "[1, 2, 30]"]),
-        (Cosine(final_fraction=0.1, warmup_updates=3), ["2 epochs", "warmup_updates=3"]),
-        (Polynomial(power=1, interval="batch", max_updates=11), ["10 optimizer steps", "max_updates=11"]),
-        (Cosine(final_fraction=0.1, max_updates=2, warmup_updates=1), None),
-        (MultiStep(milestones=[9], factor=0.5, interval="batch"), None),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Schedule) else "",
-)
-def test_a_schedule_beyond_the_end_of_the_run_gets_one_warning_with_the_numbers(
-    fit: Fit, schedule: Schedule, numbers: list[str] | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    fit(schedule, max_epochs=2)
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == (numbers is not None)
-    assert all(number in warnings[0] for number in numbers or [])
 
 
 def test_what_else_would_set_the_rate_is_refused(fit: Fit) -> None:

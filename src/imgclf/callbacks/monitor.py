@@ -1,4 +1,4 @@
-"""Curves and texts beside loss and accuracy: within an epoch, speed, memory, the planned learning rate, the command."""
+"""Beside loss and accuracy: curves within an epoch, speed, memory, the planned rate, the command, weights."""
 
 import math
 import re
@@ -15,18 +15,11 @@ from torch.optim import Optimizer
 
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows, writers
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import AtLeast2, require
+from imgclf.ranges import AtLeast1, AtLeast2, require
 from imgclf.run_folder import RunFolder
 from imgclf.schedules.callback import Schedule
 
 _STATUS = Path("/proc/self/status")
-LAYOUT = {
-    "training and validation": {
-        "loss": ["Multiline", ["train/loss$", "val/loss$"]],
-        "accuracy": ["Multiline", ["train/acc$", "val/acc$"]],
-    },
-    "learning rate": {"set and planned": ["Multiline", ["lr$", "lr/planned$"]]},
-}
 
 
 class Throughput(Callback):
@@ -161,14 +154,6 @@ class PlannedRate(Callback):
                     log_scalars(trainer, {"lr/planned": rate}, update * steps)
 
 
-class Overlays(Callback):
-    """Lay out TensorBoard's page of custom scalars: loss, accuracy and learning rate, two curves a chart."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for writer in writers(trainer):
-            writer.add_custom_scalars(LAYOUT)
-
-
 class RunText(Callback):
     """The command that gives this run again, where it came from, and its whole configuration, from its folder.
 
@@ -183,3 +168,34 @@ class RunText(Callback):
         for writer in writers(trainer):
             for tag, text in texts.items():
                 writer.add_text(f"run/{tag}", textwrap.indent(text, "    "), trainer.global_step)
+
+
+class Histograms(Callback):
+    """Every n-th epoch, at its last step: each parameter, and its gradient before any clipping.
+
+    Values that are no finite numbers are left out of the histogram and counted in ``not_finite/NAME``.
+
+    Args:
+        bins: of equal width, from the least value to the greatest.
+        every_n_epochs: how often; the last epoch that the run is configured for always.
+    """
+
+    def __init__(self, bins: AtLeast1, every_n_epochs: AtLeast1) -> None:
+        require("callbacks.histograms", Histograms.__init__, locals())
+        self.bins, self.every_n_epochs = bins, every_n_epochs
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        if not trainer.is_last_batch or (epoch % self.every_n_epochs and epoch != trainer.max_epochs):
+            return
+        for writer in writers(trainer):
+            for name, parameter in pl_module.named_parameters():
+                for kind, tensor in (("weights", parameter.detach()), ("gradients", parameter.grad)):
+                    if tensor is None:
+                        continue
+                    values, tag = tensor.float().flatten().cpu(), f"{kind}/{name.removeprefix('net.')}"
+                    finite = values[values.isfinite()]
+                    if len(finite):
+                        writer.add_histogram(tag, finite, step, bins=self.bins)
+                    if len(finite) < len(values):
+                        writer.add_scalar(f"not_finite/{tag}", len(values) - len(finite), step)

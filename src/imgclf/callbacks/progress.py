@@ -1,14 +1,14 @@
 """What the terminal shows while training runs."""
 
+import contextlib
 import logging
-import math
 import sys
 import time
 from datetime import timedelta
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.callbacks import TQDMProgressBar
 from tqdm import tqdm
 
 from imgclf.callbacks.checkpoints import BestAndLast
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 _COLUMNS = {"train/loss": "loss", "train/acc": "acc", "val/loss": "val loss", "val/acc": "val acc"}
 
 
-class Progress(ProgressBar):
-    """A live bar for the epoch in progress, and one lasting line for each finished epoch.
+class Progress(TQDMProgressBar):
+    """Lightning's bar for the epoch in progress, and one lasting line for each finished epoch.
 
     The lasting lines go through logging, so ``train.log`` has them too: figures, speed, seconds of the epoch, time gone
     and left in training, and whether it is the best epoch so far. Where the output is no terminal, only they appear.
@@ -34,58 +34,37 @@ class Progress(ProgressBar):
     def __init__(self, refresh_seconds: NumberAbove0) -> None:
         require("callbacks.progress", Progress.__init__, locals())
         super().__init__()
-        self.refresh_seconds, self._shows, self._is_live = refresh_seconds, True, False
-        self._bar: tqdm[Any] | None = None
-        self._next_refresh, self._first_epoch = 0.0, 0
+        self.refresh_seconds, self._next_refresh, self._first_epoch = refresh_seconds, 0.0, 0
         self._start = self._epoch_start = time.monotonic()
+        if not sys.stdout.isatty():
+            self.disable()
 
-    def disable(self) -> None:
-        self._shows = False
+    @property
+    def refresh_rate(self) -> int:
+        """Batches from one redrawing to the next: 1 where it is time for one."""
+        return 1 if time.monotonic() >= self._next_refresh else sys.maxsize
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)  # which disables it in all processes but the first
-        # Asked once: asking the terminal at each step would cost more than a small network's step.
-        self._is_live = self._shows and sys.stderr.isatty()
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Mean loss and accuracy of the epoch so far, of this process's share; the others' would need their help."""
+        self._next_refresh = time.monotonic() + self.refresh_seconds
+        if not isinstance(pl_module, Classifier) or not (totals := pl_module.stage_totals("train")).update_called:
+            return {}
+        count = totals.count.item()
+        return {"loss": f"{totals.loss_sum.item() / count:.4f}", "acc": f"{totals.correct.item() / count:.4f}"}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start = self._epoch_start = time.monotonic()
-        self._first_epoch = trainer.current_epoch
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        super().on_train_start(trainer, *_)
+        self._start, self._first_epoch = time.monotonic(), trainer.current_epoch
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         self._epoch_start = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any, **_: Any) -> None:
-        self._advance(f"epoch {_position(trainer)}", self.total_train_batches, args[2], pl_module)
-
-    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **_: Any) -> None:
-        self._advance("validation", sum(trainer.num_val_batches), args[3])
-
-    def on_test_batch_end(self, trainer: Trainer, *args: Any, **_: Any) -> None:
-        self._advance("test", sum(trainer.num_test_batches), args[3])
-
-    def on_predict_batch_end(self, trainer: Trainer, *args: Any, **_: Any) -> None:
-        self._advance("prediction", sum(trainer.num_predict_batches), args[3])
-
-    def _advance(self, title: str, total: float, batch_idx: int, trained: LightningModule | None = None) -> None:
-        if not self._is_live:
-            return
-        if self._bar is None or self._bar.desc != title:
-            self._close()
-            end = None if math.isinf(total) else total
-            self._bar = tqdm(desc=title, total=end, initial=batch_idx, leave=False, dynamic_ncols=True, unit="batch")
-        if time.monotonic() < self._next_refresh:
-            return
-        self._next_refresh, self._bar.n = time.monotonic() + self.refresh_seconds, batch_idx + 1
-        if isinstance(trained, Classifier) and not trained.trainer.is_last_batch:
-            totals = trained.stage_totals("train")
-            count = totals.count.item()  # this process's share; the others' would need their help
-            text = f"loss {totals.loss_sum.item() / count:.4f}, acc {totals.correct.item() / count:.4f}"
-            self._bar.set_postfix_str(text, refresh=False)
-        self._bar.refresh()
+        super().on_train_epoch_start(trainer, *_)
+        self.train_progress_bar.set_description(f"epoch {_position(trainer)}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
-        if not self._shows:
+        if not trainer.is_global_zero:
             return
         now, done, metrics = time.monotonic(), trainer.current_epoch + 1, metrics_of_epoch(trainer)
         parts = [f"epoch {_position(trainer)}"]
@@ -94,24 +73,18 @@ class Progress(ProgressBar):
         if "images_per_second" in metrics:
             parts.append(f"{metrics['images_per_second']:,.0f} images/s")
         parts.append(f"{now - self._epoch_start:.1f} s, {_clock(now - self._start)} gone")
-        done, last = trainer.current_epoch + 1, trainer.max_epochs
+        last = trainer.max_epochs
         if last is not None and last > 0:
             parts[-1] += f", {_clock((now - self._start) * (last - done) / (done - self._first_epoch))} left"
         checkpoints = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestAndLast))
         if any(checkpoint.best_epoch == trainer.current_epoch for checkpoint in checkpoints):
             parts.append("best so far")
-        log.info("  ".join(parts))
+        with tqdm.external_write_mode():
+            log.info("  ".join(parts))
 
     def on_exception(self, *_: Any) -> None:
-        self._close()
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar, self._next_refresh = None, 0.0
+        with contextlib.suppress(TypeError):  # there is none
+            self.train_progress_bar.close()
 
 
 def _clock(seconds: float) -> str:

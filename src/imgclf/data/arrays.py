@@ -91,10 +91,8 @@ def _checked_labels(labels: NDArray[Any], name: str, num_classes: int) -> NDArra
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(f"{name} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise InputError(
-            f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}: give "
-            f"data.num_classes={labels.max() + 1}, or count from 0"
-        )
+        found = f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}"
+        raise InputError(f"{found}: give data.num_classes={labels.max() + 1}, or count from 0")
     return labels.astype(np.int64)
 
 

@@ -131,10 +131,7 @@ class TrainBatches(Sampler[Tensor]):
     def __post_init__(self) -> None:
         size, count, shares = self.batch_size, self.count, self.world_size
         if size % shares:
-            raise InputError(
-                f"data.batch_size={size} is the batch over all processes and cannot be shared equally by {shares}: "
-                f"choose a multiple of {shares}"
-            )
+            raise InputError(f"data.batch_size={size} is shared by {shares} processes: choose a multiple of {shares}")
         if size > count:
             raise InputError(f"data.batch_size={size}, but there are {count} training images: choose at most {count}")
 

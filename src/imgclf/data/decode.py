@@ -66,9 +66,8 @@ class Decode:
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
         picture = self._opened(source) if isinstance(source, Path) else source
-        fitted = (ImageOps.pad if self.fit == "letterbox" else ImageOps.fit)(
-            _upright(picture), (self.size, self.size), Image.Resampling.BILINEAR
-        )
+        squared = ImageOps.pad if self.fit == "letterbox" else ImageOps.fit
+        fitted = squared(_upright(picture), (self.size, self.size), Image.Resampling.BILINEAR)
         # A copy: Pillow's own pixels may not be written to, which torch warns of.
         pixels = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -156,10 +155,8 @@ def _make(
     """
     shape = (len(files), decode.channels, decode.size, decode.size)
     if (size := int(np.prod(shape))) > (free := shutil.disk_usage(entry.parent).free):
-        raise InputError(
-            f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, but its disk has "
-            f"{free / 2**20:,.0f} MiB free: make room, or give data.cache_dir or a smaller data.stored_size"
-        )
+        told = f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, {free / 2**20:,.0f} MiB are free"
+        raise InputError(f"{told}: make room, or give data.cache_dir or a smaller data.stored_size")
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
     damaged, kept, sums = dict[int, str](), list[int](), list[NDArray[np.float64]]()
     chunks: DataLoader[Any] = DataLoader(

@@ -60,18 +60,13 @@ class FashionMNIST(FashionMNISTMini):
         """Download what is missing, unless one of the folders has all."""
         missing, dir = _missing(self.folder()), self.dirs[0]
         if missing and not self.download:
-            raise InputError(
-                f"data.dir={dir} lacks {', '.join(missing)} (plain or with .gz), and so does data.system_dir: set "
-                "data.download=true, or put the four IDX files into data.dir"
-            )
+            raise InputError(f"data.dir={dir} lacks {', '.join(missing)}: put them there, or give data.download=true")
         for name in missing:
             try:
                 _fetch(f"{name}.gz", dir)
             except OSError as error:
-                raise InputError(
-                    f"{name} could not be downloaded:{error}\nput the four files into data.dir={dir}, install Debian's "
-                    "package dataset-fashion-mnist, or take data=fashion_mnist_mini, which needs no network"
-                ) from error
+                remedy = f"put the four files into data.dir={dir}, or take data=fashion_mnist_mini"
+                raise InputError(f"{name} could not be downloaded:{error}\n{remedy}") from error
 
 
 def _fetch(name: str, dir: Path) -> None:

@@ -40,9 +40,7 @@ def class_folders(folder: str | Path) -> list[str]:
     names = [name for name in names if not is_litter(name)]
     if len(names) < 2:
         found = f"{source} holds {len(names)} folder(s)" if source.is_dir() else "there is no such folder"
-        raise InputError(
-            f"data.dir={folder}: {found}; give one of train/CLASS/PICTURE or CLASS/PICTURE, with at least two classes"
-        )
+        raise InputError(f"data.dir={folder}: {found}; give train/CLASS/... or CLASS/..., at least two classes")
     return names
 
 
@@ -51,10 +49,8 @@ def labels_of(files: Sequence[Path], folder: Path, class_names: Sequence[str]) -
     place = {name: index for index, name in enumerate(class_names)}
     names = [str(file)[len(str(folder)) + 1 :].partition(os.sep)[0] for file in files]
     if unknown := sorted({*names} - {*place}):
-        raise InputError(
-            f"{folder} has the folder(s) {', '.join(unknown[:5])}, which are none of the classes "
-            f"{', '.join(class_names)}: rename them, or move them away"
-        )
+        told = f"{folder} has folders that are none of the classes {', '.join(class_names)}: {', '.join(unknown[:5])}"
+        raise InputError(f"{told}; rename them, or move them away")
     return [place[name] for name in names]
 
 
@@ -70,7 +66,5 @@ def list_pictures(given: str) -> list[Path]:
         files = sorted(anchor.glob(str(path.relative_to(anchor))))
     files = [f for f in files if f.suffix.lower() in SUFFIXES and f.is_file() and not is_litter(f.name)]
     if not files:
-        raise InputError(
-            f"images={given}: there is no picture; give a folder or files of {', '.join(sorted(SUFFIXES))}"
-        )
+        raise InputError(f"images={given}: there is no picture; give a folder, or files {', '.join(sorted(SUFFIXES))}")
     return files

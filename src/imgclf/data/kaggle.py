@@ -103,10 +103,8 @@ def check_prepared(folder: Path) -> tuple[dict[int, str], list[int]]:
         InputError: something is missing, damaged or does not fit.
     """
     if lacking := [name for name in ("train", "test", LABELS) if not (folder / name).exists()]:
-        raise InputError(
-            f"{folder} lacks {lacking[0]}: download the competition's zip (kaggle competitions download -c cifar-10), "
-            f"then uv run scripts/prepare_kaggle.py archive=cifar-10.zip dir={folder}; or demo=true for a sample"
-        )
+        told = f"{folder} lacks {lacking[0]}: download the zip (kaggle competitions download -c cifar-10), then"
+        raise InputError(f"{told} uv run scripts/prepare_kaggle.py archive=cifar-10.zip dir={folder}; or demo=true")
     labels = dict(sorted(_read_list(folder / LABELS).items()))
     if unknown := {*labels.values()} - {*CLASSES}:
         label = min(unknown)
@@ -114,13 +112,10 @@ def check_prepared(folder: Path) -> tuple[dict[int, str], list[int]]:
     pictures = {part: _ids(folder / part) for part in ("train", "test")}
     ids = list(_read_list(folder / SUBMISSION)) if (folder / SUBMISSION).exists() else sorted(pictures["test"])
     for part, listed, name in (("train", {*labels}, LABELS), ("test", {*ids}, SUBMISSION)):
-        for numbers, what in (
-            (listed - pictures[part], "lacks pictures"),
-            (pictures[part] - listed, "has others than"),
-        ):
-            if numbers:
-                found = f"{folder / part} {what} listed in {name}: {len(numbers):,}, {min(numbers)}.png first"
-                raise InputError(f"{found}; unpack the archive again")
+        if numbers := listed ^ pictures[part]:
+            first = min(listed - pictures[part] or numbers)
+            found = f"{folder / part} and {name} differ in {len(numbers):,} pictures, such as {first}.png"
+            raise InputError(f"{found}; unpack the archive again")
     return labels, ids
 
 

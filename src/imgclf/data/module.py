@@ -204,10 +204,8 @@ class ImageData(LightningDataModule):
             if taken == 0 < limit:
                 raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} is none: give a whole number")
             if stage == "train" and type(every) is int and every > taken and trainer.check_val_every_n_epoch:
-                raise InputError(
-                    f"trainer.val_check_interval={every}, but an epoch has {taken} batches: give at most {taken}, or "
-                    "count on over epochs with trainer.check_val_every_n_epoch=null"
-                )
+                remedy = f"give at most {taken}, or count on over epochs with trainer.check_val_every_n_epoch=null"
+                raise InputError(f"trainer.val_check_interval={every}, but an epoch has {taken} batches: {remedy}")
         return BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor] | Tensor:

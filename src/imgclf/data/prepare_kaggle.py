@@ -86,9 +86,7 @@ def _unpack(archive: Path, stage: Path) -> None:
             raise
         except Exception as error:  # the readers meet damage with a dozen unrelated exception types
             why = str(error) or type(error).__name__
-            raise InputError(
-                f"{archive} is damaged or no archive ({why}): download it again from its source"
-            ) from error
+            raise InputError(f"{archive} is damaged or no archive ({why}): download it again") from error
         for file in Path(inner).rglob("*"):
             target = _target(file.relative_to(inner).as_posix())
             if target is not None and file.is_file() and not file.is_symlink():

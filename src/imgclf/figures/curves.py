@@ -77,19 +77,15 @@ def draw_activations(curves: Mapping[str, Curve]) -> "Figure":
     return figure
 
 
-def draw_schedules(panels: Panels, unit: str, updates: Sequence[int] = (), label: str = "learning rate") -> "Figure":
-    """A panel a schedule, at most four side by side, all to one scale from 0; a rate holds until the next update.
-
-    ``unit``: what updates are counted in; ``updates``: those of the rates, if not 0, 1, ...; ``label``: of the rates.
-    """
+def draw_schedules(panels: Panels, unit: str, label: str = "learning rate") -> "Figure":
+    """A panel a schedule, at most four side by side, all to one scale from 0; a rate holds until the next ``unit``."""
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
     figure, grid = sheet(2.4 * rows + 0.4 if columns > 1 else 4, rows, columns, sharey=True)
     styles = (BLUE, 3), (VERMILLION, 1.2)  # the first line is thicker, to be seen where the second lies upon it
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         for (colour, width), (line, rates) in zip(styles, panel.items(), strict=False):
-            x = updates or range(len(rates))
-            axes.step([*x, x[-1] + 1], [*rates, rates[-1]], where="post", label=line, color=colour, linewidth=width)
+            axes.step(range(len(rates) + 1), [*rates, rates[-1]], colour, where="post", label=line, linewidth=width)
         axes.set_title(name, fontsize=11)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)

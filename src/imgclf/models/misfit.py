@@ -23,10 +23,7 @@ def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) ->
         raise InputError(f"{name} cannot take images of {form} (channels x height x width): {outcome}; {remedy}")
     net.train(was_training)
     if outcome != wanted:
-        raise InputError(
-            f"{name} gives outputs of shape {outcome} for one image of {form}, expected {wanted}: build it with "
-            f"num_classes={num_classes}"
-        )
+        raise InputError(f"{name} gives outputs of shape {outcome} for {form}: build it with num_classes={num_classes}")
 
 
 @torch.no_grad()

@@ -15,11 +15,7 @@ _SHOWN = 4  # names of tensors, each time
 
 
 def read_checkpoint(file: Path, remedy: str = "restore it or train again") -> dict[str, Any]:
-    """Tensors and plain values of a file of torch's or safetensors'; nothing in it is executed.
-
-    Raises:
-        InputError: it is not there, damaged, or holds more than that, with the ``remedy``.
-    """
+    """Tensors and plain values of a file of torch's or safetensors'; nothing in it is executed."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -29,18 +25,12 @@ def read_checkpoint(file: Path, remedy: str = "restore it or train again") -> di
     except ImportError:
         raise InputError(f"{file}: safetensors is not installed: uv run --extra export ...") from None
     except Exception as error:  # torch raises many kinds for damaged files
-        first = str(error).strip().partition("\n")[0][:80]
-        raise InputError(
-            f"{file} cannot be read as a checkpoint ({type(error).__name__}: {first}): {remedy}"
-        ) from error
+        first = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:100]
+        raise InputError(f"{file} cannot be read as a checkpoint ({first}): {remedy}") from error
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """A state_dict, by itself or in a checkpoint, without the prefixes that wrappers give its names.
-
-    Raises:
-        InputError: the file cannot be read, or holds no tensors.
-    """
+    """A state_dict, by itself or in a checkpoint, without the prefixes that wrappers give its names."""
     found: Any = read_checkpoint(file, "give a state_dict, or safetensors")
     for key in ("state_dict", "model"):
         found = found[key] if isinstance(found.get(key), dict) else found
@@ -54,11 +44,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def torchvision_weights(name: str, weights: str) -> dict[str, Tensor]:
-    """Of a network of torchvision, by name, ``DEFAULT`` or as ``IMAGENET1K_V1``, downloaded once with its checksum.
-
-    Raises:
-        InputError: neither such weights nor such a file.
-    """
+    """Of a network of torchvision, by name, ``DEFAULT`` or as ``IMAGENET1K_V1``, downloaded once with its checksum."""
     from torchvision.models import get_model_weights
 
     known = get_model_weights(name)
@@ -80,9 +66,6 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
 
     A convolution that was made for another number of colours gets its weights' sum over the colours, or that spread
     evenly over them, so that it answers a grey picture as before.
-
-    Raises:
-        InputError: nothing fits.
     """
     own, loaded, adapted = net.state_dict(), {}, []
     for name, tensor in own.items():
@@ -91,9 +74,7 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
             continue
         if given.shape == tensor.shape:
             loaded[name] = given
-        elif (
-            given.ndim == 4 and {given.shape[1], tensor.shape[1]} == {1, 3} and given[:, 0].shape == tensor[:, 0].shape
-        ):
+        elif {*given.shape[1:2], *tensor.shape[1:2]} == {1, 3} and given[:, 0].shape == tensor[:, 0].shape:
             loaded[name] = given.sum(1, keepdim=True).expand_as(tensor) / tensor.shape[1]
             adapted.append(f"{name}, from {given.shape[1]} to {tensor.shape[1]} channels")
     if not loaded:
@@ -103,7 +84,6 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     new, left = [name for name in own if name not in loaded], [name for name in state if name not in loaded]
     for what, names in (("adapted", adapted), ("newly made", new), ("left out", left)):
         if names:
-            said.append(
-                f"{what}: {', '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' * (len(names) > _SHOWN)}"
-            )
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            said.append(f"{what}: {', '.join(names[:_SHOWN])}{more}")
     log.info("; ".join(said))

@@ -34,8 +34,8 @@ def grouped(
     ]
 
 
-class SGD(torch.optim.SGD):
-    """As torch's.
+class _Grouped:
+    """An optimizer of torch's.
 
     Args:
         params: of the network, in its order.
@@ -53,18 +53,12 @@ class SGD(torch.optim.SGD):
         decay_all: bool = True,
         **settings: Any,
     ) -> None:
-        super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)
+        super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)  # type: ignore[call-arg]
 
 
-class AdamW(torch.optim.AdamW):
-    """As torch's, with the same arguments besides as :class:`SGD`."""
+class SGD(_Grouped, torch.optim.SGD):
+    """As torch's, with the arguments above besides."""
 
-    def __init__(
-        self,
-        params: Any,
-        lr: NumberFrom0 = 1e-3,
-        head_lr_factor: NumberAbove0 = 1.0,
-        decay_all: bool = True,
-        **settings: Any,
-    ) -> None:
-        super().__init__(grouped(params, lr, head_lr_factor, decay_all), lr=lr, **settings)
+
+class AdamW(_Grouped, torch.optim.AdamW):
+    """As torch's, with the arguments above besides."""

@@ -41,7 +41,7 @@ class Muon(torch.optim.AdamW):
         weight_decay: NumberFrom0 = 0.01,
         head_lr_factor: NumberAbove0 = 1.0,
     ) -> None:
-        require("optimizer", Muon.__init__, locals() | {"betas": (betas[0], betas[1])})
+        require("optimizer", Muon.__init__, locals())
         every = list(params)
         head = max((place for place, p in enumerate(every) if p.ndim > 1), default=0)
         hidden = [p for p in every[:head] if p.ndim > 1]

@@ -44,8 +44,7 @@ class SGLD(Optimizer):
         weight_decay: NumberFrom0 = 0.0,
         seed: int = 0,
     ) -> None:
-        given = {"lr": lr, "num_images": num_images, "temperature": temperature, "weight_decay": weight_decay}
-        require("optimizer", SGLD.__init__, given)
+        require("optimizer", SGLD.__init__, locals())
         super().__init__(params, {"lr": lr, "temperature": temperature, "weight_decay": weight_decay})
         self.num_images = num_images
         self.seed = seed

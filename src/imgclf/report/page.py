@@ -53,9 +53,8 @@ def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
         settings[title] = numbers if numbers.notna().all() else pd.Categorical(texts[title], in_order)
         points = {"mode": "markers", "x": settings[title].tolist(), "y": mean.tolist(), "text": table.labels}
         points |= {"error_y": {"array": std.fillna(0).tolist(), "thickness": 1}, "marker": {"opacity": 0.7}}
-        figures.append(
-            {"data": [points], "layout": {"xaxis": _axis(settings[title]), "yaxis": _axis(mean), "height": 320}}
-        )
+        layout = {"xaxis": _axis(settings[title]), "yaxis": _axis(mean), "height": 320}
+        figures.append({"data": [points], "layout": layout})
     if mean.count() < _SEVERAL:
         return figures
     settings, mean, dimensions = settings[mean.notna()], mean.dropna(), list[dict[str, Any]]()

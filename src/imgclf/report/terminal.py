@@ -28,9 +28,8 @@ def report(config: DictConfig) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ± gets a question mark
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
-    sweeps, pair = (
-        [Path(str(f)) for f in (g if OmegaConf.is_list(g) else [g]) if f] for g in (config.sweep, config.diff)
-    )
+    given = (g if OmegaConf.is_list(g) else [g] for g in (config.sweep, config.diff))
+    sweeps, pair = ([Path(str(folder)) for folder in folders if folder] for folders in given)
     if bool(sweeps) == bool(pair) or len(pair) not in (0, 2):
         example = "give one of sweep=logs/sweeps/NAME/DATE_TIME and diff=[RUN,RUN]"
         raise InputError(f"sweep={config.sweep}, diff={config.diff}: {example}")

@@ -72,12 +72,6 @@ class Schedule(pl.Callback, ABC):
         """The rate that the first parameter group was built with; `curve` is a fraction of it."""
         return _initial_rate(_groups(trainer)[0])
 
-    def overruns(self, total_updates: int | None) -> list[str]:
-        """What lies beyond the end of a run, in words; InputError where the schedule needs an end and it has none."""
-        if total_updates is None or self.warmup_updates < total_updates:
-            return []
-        return [f"the warm-up (schedule.warmup_updates={self.warmup_updates}) does not reach the full rate"]
-
     def state_dict(self) -> dict[str, Any]:
         return {"total_updates": self.total_updates}
 
@@ -87,10 +81,11 @@ class Schedule(pl.Callback, ABC):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         _refuse_rivals(trainer, pl_module)
         if trainer.max_epochs == -1 and _max_steps(trainer) == math.inf:
-            self.overruns(None)  # raises now, rather than after the data have been read
+            self.curve(self.warmup_updates, None)  # raises now, rather than after the data have been read
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.total_updates = _total_updates(trainer, self.interval)
+        self.curve(self.warmup_updates, self.total_updates)  # raises where it needs an end that is not known
         if trainer.is_global_zero:
             self._warn(trainer)
         self._update_in_force = self._planned = None
@@ -126,12 +121,9 @@ class Schedule(pl.Callback, ABC):
         self.epoch_rate = self.initial_rate(trainer) * self.curve(first, self.total_updates)
 
     def _warn(self, trainer: pl.Trainer) -> None:
-        """Say where schedule and run do not fit: not by warnings, which would not repeat it in a sweep's second job."""
+        """Say where the end has moved: not by warnings, which would not repeat it in a sweep's second job."""
         total, planned, update = self.total_updates, self._planned, self._update(trainer)
         unit = "epochs" if self.interval == "epoch" else "optimizer steps"
-        if overruns := self.overruns(total):
-            text = "The schedule goes on beyond this run of %d %s: %s. Train longer or shorten the schedule."
-            logger.warning(text, total, unit, "; ".join(overruns))
         if planned not in (None, total) and (scale := self.curve(update, total)) != self.curve(update, planned):
             text = "schedule: planned for %d %s, now %s: the rate goes on at %.3g, where it was %.3g"
             logger.warning(text, planned, unit, total, self.initial_rate(trainer) * scale, _groups(trainer)[0]["lr"])

@@ -63,19 +63,11 @@ class MultiStep(Schedule):
         if list(milestones) != sorted(set(milestones)):
             raise InputError(f"{given}: where the rate drops; give the updates in ascending order, each once")
         if min(milestones, default=math.inf) <= self.warmup_updates:
-            raise InputError(
-                f"{given}: counted from the start of the run, {milestones[0]} lies in the warm-up; give only updates "
-                f"after schedule.warmup_updates={self.warmup_updates}"
-            )
+            raise InputError(f"{given}: {milestones[0]} lies in the warm-up; give some after {self.warmup_updates}")
         self.milestones, self.factor = tuple(milestones), factor
 
     def decay(self, update: int, total_updates: int | None) -> float:
         return self.factor ** bisect_right(self.milestones, update)
-
-    def overruns(self, total_updates: int | None) -> list[str]:
-        late = [] if total_updates is None else [str(m) for m in self.milestones if m >= total_updates]
-        words = [f"it never comes to {', '.join(late)} of schedule.milestones={list(self.milestones)}"] if late else []
-        return super().overruns(total_updates) + words
 
 
 class Step(Schedule):
@@ -101,29 +93,16 @@ class _ToAnEnd(Schedule, ABC):
         super().__init__(**common)
         require("schedule", _ToAnEnd.__init__, locals())
         if max_updates is not None and max_updates <= self.warmup_updates:
-            raise InputError(
-                f"schedule.max_updates={max_updates}: counted from the start of the run, the decay would end in the "
-                f"warm-up; give more than schedule.warmup_updates={self.warmup_updates}, or null"
-            )
+            least = f"more than schedule.warmup_updates={self.warmup_updates}"
+            raise InputError(f"schedule.max_updates={max_updates}: expected {least}, or null")
         self.max_updates = max_updates
 
     def progress(self, update: int, total_updates: int | None) -> tuple[int, int]:
         """t and T of the decay, counted from the end of the warm-up; InputError where the run's end is unknown."""
         end = total_updates if self.max_updates is None else self.max_updates
         if end is None:
-            raise InputError(
-                "schedule.max_updates=null means the whole run, but this run has no number of updates known "
-                f"beforehand (interval {self.interval}); set schedule.max_updates, or trainer.max_epochs"
-            )
+            raise InputError("schedule.max_updates=null, but this run has no known end: set schedule.max_updates")
         return update - self.warmup_updates, end - self.warmup_updates
-
-    def overruns(self, total_updates: int | None) -> list[str]:
-        self.progress(0, total_updates)
-        words = super().overruns(total_updates)
-        if total_updates is not None and self.max_updates is not None and self.max_updates > total_updates:
-            last = self.curve(total_updates - 1, total_updates)
-            words.append(f"the decay (schedule.max_updates={self.max_updates}) stops at {last:.3g} of the initial rate")
-        return words
 
 
 class Cosine(_ToAnEnd):
