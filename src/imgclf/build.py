@@ -113,7 +113,10 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
 
 
 def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) -> None:
-    """Put a checkpoint's weights into a network; with ``to_go_on`` it has to hold all that training needs besides."""
+    """Put a checkpoint's weights into a network; with ``to_go_on`` it has to hold all that training needs besides.
+
+    Raises InputError: the file is damaged, holds more than plain values, is of another network, or of a diverged one.
+    """
     checkpoint = read_checkpoint(file)
     others = ("epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
     if to_go_on and (lacking := [key for key in others if key not in checkpoint]):

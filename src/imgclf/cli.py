@@ -123,6 +123,8 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
     Args:
         overrides: as on the command line.
         script: whose configuration.
+
+    Raises InputError: something in it is wrong.
     """
     from imgclf.build import frozen
     from imgclf.check import check

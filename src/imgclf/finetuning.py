@@ -36,6 +36,8 @@ class Freeze(Callback):
         model: the network.
         layers: names of its parts, such as ``net.layer1``; or ``backbone``, all but the layer that gives the logits.
         unfreeze_at_epoch: from which, counted from 0, they are trained as well; None for never.
+
+    Raises InputError: the network has no such part.
     """
 
     def __init__(self, model: LightningModule, layers: str | Sequence[str], unfreeze_at_epoch: int | None) -> None:

@@ -98,6 +98,8 @@ def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -
         run: its folder.
         checkpoint: ``best`` or ``last``.
         trust: classes of others that the folder may name, as on the command line.
+
+    Raises InputError: it is no such folder, or names what is not trusted.
     """
     asked = OmegaConf.create({"run": str(run), "checkpoint": checkpoint, "trust": list(trust)})
     with torch.random.fork_rng():  # a notebook's own draws are left alone
