@@ -123,7 +123,7 @@ def told(message: Warning | str, category: type[Warning], name: str, line: int, 
 def run_anew(command: list[str], folder: Path, environment: dict[str, str]) -> Done:
     """Run it in a Python of its own: for launchers, and what counts before torch is loaded."""
     # A shell that runs the tests in its background has them ignore Ctrl-C, and so would this program.
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 300}
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 900}
     allow = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, preexec_fn=allow, **pipes)
     return Done(command, done.returncode, done.stdout, done.stderr)
