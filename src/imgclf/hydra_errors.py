@@ -3,7 +3,7 @@
 import contextlib
 import re
 import sys
-from itertools import accumulate
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -57,12 +57,14 @@ def _no_choice(file: str, options: list[str]) -> InputError:
 
 def _keys(config_name: str, without: str) -> list[str]:
     """All keys, dotted, and groups that the command line could have meant, had it not said ``without``."""
-    from imgclf.run_folder import flat  # its libraries take a while
-
     overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-") and without not in a and "," not in a]
     groups = [str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()]
     GlobalHydra.instance().clear()
     with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        leaves = flat(OmegaConf.to_container(hydra.compose(config_name, overrides)))
-        return [*groups, *(key for leaf in leaves for key in accumulate(leaf.split("."), "{}.{}".format))]
+        return [*groups, *_paths(OmegaConf.to_container(hydra.compose(config_name, overrides)), "")]
     return groups
+
+
+def _paths(node: Any, path: str) -> list[str]:
+    keys = [(f"{path}.{key}" if path else str(key), value) for key, value in node.items()]
+    return [found for key, value in keys for found in (key, *(_paths(value, key) if isinstance(value, dict) else ()))]
