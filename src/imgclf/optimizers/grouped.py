@@ -35,7 +35,7 @@ def grouped(
 
 
 class _Grouped:
-    """An optimizer of torch's.
+    """What the optimizers below have besides their own of torch.
 
     Args:
         params: of the network, in its order.
@@ -57,8 +57,8 @@ class _Grouped:
 
 
 class SGD(_Grouped, torch.optim.SGD):
-    """As torch's, with the arguments above besides."""
+    """torch's, by groups: ``head_lr_factor`` times the rate for the last layer, no decay of biases by ``decay_all``."""
 
 
 class AdamW(_Grouped, torch.optim.AdamW):
-    """As torch's, with the arguments above besides."""
+    """torch's, by the same groups."""
