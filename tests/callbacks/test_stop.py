@@ -27,6 +27,19 @@ def test_a_run_cut_off_by_its_steps_has_figures_of_its_own_and_goes_on(door: Doo
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
 
 
+@pytest.mark.slow
+def test_the_best_validation_within_an_epoch_keeps_its_weights_and_figures(door: Door, tmp_path: Path) -> None:
+    given = ("train.py", "callbacks=bare", "logger=none", "trainer.max_epochs=2", "model.dropout=0.2")
+    door(*given, "+trainer.val_check_interval=10", "hydra.run.dir=run")
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["global_step"]
+    assert best not in (36, 72)  # or another seed is needed, where the best is within an epoch
+    door(*given, f"+trainer.max_steps={best}", "hydra.run.dir=cut")
+    reached, cut = metrics(tmp_path / "run"), metrics(tmp_path / "cut")
+    assert (cut["val/acc"], cut["val/loss"]) == (reached["best/val/acc"], reached["best/val/loss"])
+    one, other = weights(tmp_path / "run", "best"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_no_such_weights_are_kept(door: Door, tmp_path: Path) -> None:
     settings = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "optimizer.lr=1e30")
     saving = "callbacks.checkpoint.every_n_steps=1"

@@ -37,6 +37,12 @@ def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> 
     assert f"{two['test/loss']:.4f}    {two['test/acc']:.4f}" in tested, "also by one"
 
 
+@pytest.mark.slow
+def test_a_mistake_in_every_process_is_told_once(door: Door, tmp_path: Path) -> None:
+    told = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", "hydra.run.dir=run", expect=2).stderr
+    assert (told.count("LeNet cannot take images of 1x4x4"), "Traceback" in told) == (1, False), told
+
+
 def torchrun(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(ROOT / "scripts" / script), *arguments]
