@@ -92,6 +92,9 @@ def become(command: list[str], folder: Path, environment: dict[str, str]) -> NoR
         sys.argv = list(command)
         named = [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
         sys.path[:0] = [str(Path(command[0]).parent), *named]
+        if any(Path(place, "imgclf").is_dir() for place in named):  # another copy of the package
+            for name in [name for name in sys.modules if name.partition(".")[0] == "imgclf"]:
+                del sys.modules[name]
         logging.root.handlers.clear()  # pytest's
         warnings.filters[:], warnings.showwarning = FILTERS, told
         signal.signal(signal.SIGINT, signal.default_int_handler)

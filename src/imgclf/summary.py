@@ -23,6 +23,7 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
         found = [(label, s) for label, s in (("train", "train"), ("validation", "val")) if f"{s}/acc" in metrics]
         figures = [f"{label} {metrics[f'{s}/loss']:.4f}, {metrics[f'{s}/acc']:.4f}" for label, s in found]
         lines.append(f"epoch {last}, the last: {'; '.join(figures)}")
+    lines += _others(metrics)
     speed = f"{metrics['images_per_second'] or 0:,.0f} training images/s"
     lines += [f"{speed}, {metrics['seconds']:.1f} s in all", f"run folder:  {folder}"]
     if on_board:
@@ -33,5 +34,10 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
 def evaluation_table(metrics: dict[str, Any], weights: str) -> str:
     """Test loss and accuracy of one checkpoint."""
     row = f"{'test':12}{metrics['test/loss']:10.4f}{metrics['test/acc']:10.4f}"
-    more = [f"\n{name:30} {value:.4f}" for name, value in metrics.items() if name not in ("test/loss", "test/acc")]
-    return f"\n{'':12}{'loss':>10}{'accuracy':>10}\n{row}{''.join(more)}\ncheckpoint:  {weights}"
+    return "\n".join(["", f"{'':12}{'loss':>10}{'accuracy':>10}", row, *_others(metrics), f"checkpoint:  {weights}"])
+
+
+def _others(metrics: dict[str, Any]) -> list[str]:
+    """Of the test, but not class by class."""
+    others = [name for name in metrics if name.startswith("test/") and name.count("/") == 1]
+    return [f"{name:30} {metrics[name]:.4f}" for name in others if name not in ("test/loss", "test/acc")]

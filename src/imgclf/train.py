@@ -101,7 +101,8 @@ def fit(config: DictConfig) -> None:
         at_end.push(lambda kind, *_: close(trainer, failed=kind is not None and not issubclass(kind, Interrupted)))
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         devices = f"{trainer.world_size} x {type(trainer.accelerator).__name__.removesuffix('Accelerator')}"
-        log.info(f"{type(model).__name__}, {count:,} parameters; {type(data).__name__}; {devices}; {folder.path}")
+        name = getattr(model, "network_name", type(model).__name__)
+        log.info(f"{name}, {count:,} parameters; {type(data).__name__}; {devices}; {folder.path}")
         ids = write_settings(trainer, settings_of(config, folder), resumed=last is not None)
         if ids:
             folder.write_run(loggers=ids)

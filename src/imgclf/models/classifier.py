@@ -75,6 +75,9 @@ class Classifier(LightningModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing) if loss is None else loss
         if label_smoothing > getattr(self.loss, "label_smoothing", 0.0):
             raise InputError(f"model.label_smoothing={label_smoothing}: {type(loss).__name__} has none; leave it out")
+        weights = getattr(self.loss, "class_weights", None) or "balanced"
+        if weights != "balanced" and len(weights) != num_classes:
+            raise InputError(f"loss.class_weights={list(weights)}: there are {num_classes} classes: give one each")
         self.memory_format = torch.contiguous_format
         self.average_flips = average_flips
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}
@@ -83,8 +86,8 @@ class Classifier(LightningModule):
         self.metric_names = (*type(self).metric_names, *more)
         self.input_shape = (1, in_channels, image_size, image_size)
         self.example_input_array = torch.zeros(self.input_shape)  # with which TensorBoard can draw the graph
-        name = type(net if type(self) is Classifier else self).__name__
-        refuse_misfit(net, name, self.example_input_array, num_classes)
+        self.network_name = type(net if type(self) is Classifier else self).__name__
+        refuse_misfit(net, self.network_name, self.example_input_array, num_classes)
 
     def setup(self, stage: str) -> None:
         """Choose the memory format, which depends on where and how the network is going to run."""

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from imgclf.errors import InputError
 from imgclf.ranges import NumberFrom0, require
 
 Weights = Literal["balanced"] | Sequence[NumberFrom0] | None
@@ -34,8 +33,6 @@ class CrossEntropy(nn.Module):
             counts = torch.bincount(labels, minlength=num_classes)
             self.weight = len(labels) / (num_classes * counts.clamp(min=1).float())
         elif given is not None:
-            if len(given) != num_classes:
-                raise InputError(f"loss.class_weights={list(given)}: there are {num_classes} classes: give one each")
             self.weight = torch.tensor(given, dtype=torch.float32, device=labels.device)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
