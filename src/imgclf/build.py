@@ -101,8 +101,10 @@ def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
 def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str, str]) -> list[Logger]:
     """The loggers; those of a resumed run go on where the checkpoint was written, in the runs of these ``ids``."""
     for node in (config.get("logger") or {}).values():
-        kind = node._target_.rpartition(".")[2] if OmegaConf.is_dict(node) and resume_from is not None else ""
-        if kind == "TensorBoardLogger" and resume_from is not None:
+        if resume_from is None or not OmegaConf.is_dict(node):
+            continue
+        kind = node._target_.rpartition(".")[2]
+        if kind == "TensorBoardLogger":
             node.purge_step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
         elif kind in ids:
             node[KEPT_ELSEWHERE[kind]] = ids[kind]

@@ -103,8 +103,7 @@ def fit(config: DictConfig) -> None:
         devices = f"{trainer.world_size} x {type(trainer.accelerator).__name__.removesuffix('Accelerator')}"
         name = getattr(model, "network_name", type(model).__name__)
         log.info(f"{name}, {count:,} parameters; {type(data).__name__}; {devices}; {folder.path}")
-        ids = write_settings(trainer, settings_of(config, folder), resumed=last is not None)
-        if ids:
+        if ids := write_settings(trainer, settings_of(config, folder), resumed=last is not None):
             folder.write_run(loggers=ids)
         diverged = None
         try:

@@ -82,7 +82,6 @@ class ImageData(LightningDataModule):
             raise InputError(f"data.mean={mean} and data.std={std} must have one entry a channel")
         if fold >= (folds or 1):
             raise InputError(f"data.fold={fold} is counted from 0, and data.folds={folds}: give a smaller one")
-        self.folds, self.fold, self.sampler = folds, fold, sampler
         known = {"none": None} | dict(augmentations or {})
         names = [augment] if isinstance(augment, str) else list(augment)
         if unknown := [name for name in names if name not in known]:
@@ -90,11 +89,11 @@ class ImageData(LightningDataModule):
         self.augmentations = [found for name in names if (found := known[name]) is not None]
         self.mixer = transforms.mixer(mix, num_classes)
         self.in_channels, self.num_classes, self.resize = in_channels, num_classes, resize
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.folds, self.fold = mean, std, folds, fold
         # How pictures from elsewhere become what is stored.
         self.decode = Decode(len(mean) if mean is not None else in_channels, resize)
         self.batch_size, self.eval_batch_size, self.val_fraction = batch_size, eval_batch_size, val_fraction
-        self.seed, self.shuffle, self.drop_last = seed, shuffle, drop_last
+        self.seed, self.shuffle, self.drop_last, self.sampler = seed, shuffle, drop_last, sampler
         self.num_workers, self.resident, self.fit_on = num_workers, resident, fit_on
         self.train_set: ImageArray
         self.val_set: ImageArray
