@@ -23,7 +23,7 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
         found = [(label, s) for label, s in (("train", "train"), ("validation", "val")) if f"{s}/acc" in metrics]
         figures = [f"{label} {metrics[f'{s}/loss']:.4f}, {metrics[f'{s}/acc']:.4f}" for label, s in found]
         lines.append(f"epoch {last}, the last: {'; '.join(figures)}")
-    lines += _others(metrics)
+    lines += [line for line in _others(metrics) if not line.startswith("test/acc_of/")]  # metrics.json has those
     speed = f"{metrics['images_per_second'] or 0:,.0f} training images/s"
     lines += [f"{speed}, {metrics['seconds']:.1f} s in all", f"run folder:  {folder}"]
     if on_board:
@@ -38,6 +38,5 @@ def evaluation_table(metrics: dict[str, Any], weights: str) -> str:
 
 
 def _others(metrics: dict[str, Any]) -> list[str]:
-    """Of the test, but not class by class."""
-    others = [name for name in metrics if name.startswith("test/") and name.count("/") == 1]
-    return [f"{name:30} {metrics[name]:.4f}" for name in others if name not in ("test/loss", "test/acc")]
+    others = [name for name in metrics if name.startswith("test/") and name not in ("test/loss", "test/acc")]
+    return [f"{name:30} {metrics[name]:.4f}" for name in others]

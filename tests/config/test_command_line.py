@@ -65,6 +65,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("data.num_classes=5", "data.num_classes=5", "label 9"),
     ("data.folds=3 data.fold=3", "data.fold=3"),
     ("loss.class_weights=[1,2]", "loss.class_weights"),
+    ("loss.class_weights=[]", "loss.class_weights"),
     ("trainer.devices=two", "trainer.devices=two"),
     ("trainer.strategy=dpp", "dpp"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),

@@ -82,6 +82,8 @@ def test_metrics_besides_accuracy_are_written_monitored_and_evaluated(door: Door
     assert 0 < found["test/ece"] < 1
     assert 0.5 < found["best/val/auroc"] <= 1
     assert "val/f1" in (tmp_path / "run" / "metrics.csv").read_text()
-    assert all(f"{found['test/f1']:.4f}\n" in text for text in (told, door("evaluate.py", "run=run").stdout))
+    tested = door("evaluate.py", "run=run").stdout
+    assert all(f"{found['test/f1']:.4f}\n" in text for text in (told, tested))
+    assert (told.count("test/acc_of/"), tested.count("test/acc_of/")) == (0, 10), "evaluation writes no file"
     other = ("callbacks.checkpoint.monitor=val/f2", "hydra.run.dir=other")
     assert "val/f2" in door("train.py", *given, *other, expect=2).stderr

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
 from imgclf.errors import InputError
+from imgclf.models.losses import CrossEntropy
 from imgclf.models.misfit import refuse_misfit
 from imgclf.models.totals import Totals
 from imgclf.ranges import AtLeast1, FractionBelow1, require
@@ -75,8 +76,8 @@ class Classifier(LightningModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing) if loss is None else loss
         if label_smoothing > getattr(self.loss, "label_smoothing", 0.0):
             raise InputError(f"model.label_smoothing={label_smoothing}: {type(loss).__name__} has none; leave it out")
-        weights = getattr(self.loss, "class_weights", None) or "balanced"
-        if weights != "balanced" and len(weights) != num_classes:
+        weights = self.loss.class_weights if isinstance(self.loss, CrossEntropy) else None
+        if weights is not None and weights != "balanced" and len(weights) != num_classes:
             raise InputError(f"loss.class_weights={list(weights)}: there are {num_classes} classes: give one each")
         self.memory_format = torch.contiguous_format
         self.average_flips = average_flips
