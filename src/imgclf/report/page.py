@@ -77,22 +77,32 @@ def _curves(table: Table, curves: pd.DataFrame, names: list[str]) -> dict[str, A
     axes = ["", "2", "3", "4", "5"][: len(names)]
     apart = curves.run.where(curves.run.map(table.runs.outcome) != FINISHED, -1).rename("apart")
     keys = [curves.run.map(table.runs.group).rename("group"), apart, "epoch"]
-    labels, data = table.labels, []
-    for (group, run), line in curves.groupby(keys)[names].agg(["mean", "std"]).round(6).groupby(level=[0, 1]):
+    labels, data, minutes = table.labels, [], []
+    curves = curves.assign(minutes=curves.get("seconds", 0 * curves.epoch).groupby(curves.run).cumsum() / 60)
+    means = curves.groupby(keys)[[*names, "minutes"]].agg(["mean", "std"]).round(6)
+    for (group, run), line in means.groupby(level=[0, 1]):
         line = line.iloc[np.linspace(0, len(line) - 1, min(len(line), _POINTS)).astype(int)]
         which = f" ({table.runs['name'][run]}: {table.runs.outcome[run]})" if run >= 0 else ""
         shared = {"name": labels[group] + which, "legendgroup": f"{group} {run}"}
         shared |= {"x": [int(epoch) + 1 for *_, epoch in line.index], "mode": "lines" if len(line) > 1 else "markers"}
         shared |= {"line": {"color": f"hsl({137.5 * group % 360:.0f}, 65%, 45%)", "dash": "dash" if which else "solid"}}
-        shared |= {"visible": True if group < _SHOWN else "legendonly"}
-        for axis, (mean, std) in zip(axes, line.to_numpy().T.reshape(len(names), 2, -1), strict=True):
-            hover = "epoch %{x}: %{y:.4g}" + " ± %{customdata:.2g}" * bool(np.isfinite(std).any())
+        shared |= {"visible": True if group < _SHOWN else "legendonly", "connectgaps": True}  # of epochs not validated
+        minutes += len(names) * [line["minutes", "mean"].tolist()]
+        for axis, (mean, std) in zip(axes, line[names].to_numpy().T.reshape(len(names), 2, -1), strict=True):
+            hover = "%{xaxis.title.text} %{x}: %{y:.4g}" + " ± %{customdata:.2g}" * bool(np.isfinite(std).any())
             values = {"y": mean.tolist(), "customdata": std.tolist(), "hovertemplate": hover}
             data.append(shared | values | {"yaxis": f"y{axis}", "showlegend": not axis})
     layout: dict[str, Any] = {f"yaxis{axis}": _axis(curves[name]) for axis, name in zip(axes, names, strict=True)}
     layout |= {"grid": {"rows": len(names), "ygap": 0.15, "subplots": [[f"xy{axis}"] for axis in axes]}}
     layout |= {"xaxis": {"title": {"text": "epoch"}}, "height": 150 + 210 * len(names)}
     layout |= {"legend": {"orientation": "h", "y": -0.06, "yanchor": "top", "maxheight": 120}}
+    ways = {"epoch": [line["x"] for line in data], "minutes": minutes}
+    choices = [
+        {"label": f"by {way}", "method": "update", "args": [{"x": x}, {"xaxis.title.text": way}]}
+        for way, x in ways.items()
+    ]
+    place = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+    layout["updatemenus"] = [{"type": "buttons", "direction": "right", "buttons": choices} | place]
     return {"data": data, "layout": layout}
 
 
