@@ -82,6 +82,10 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path
 def test_what_cannot_be_used_is_named_before_training(door: Door, tmp_path: Path) -> None:
     assert "nowhere" in door(*TRAIN, "data.dir=nowhere", expect=2).stderr
     photos(tmp_path / "photos", each=12)
+    (tmp_path / "photos" / "yellow").mkdir()
+    told = door(*TRAIN, "data.dir=photos", expect=2).stderr
+    assert ("no picture of yellow" in told, "decoding" in told) == (True, False)
+    (tmp_path / "photos" / "yellow").rmdir()
     for number in range(11):
         (tmp_path / "photos" / "red" / f"broken{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     settings = (*TRAIN, "data.dir=photos", "model=mlp", "debug=fast", "callbacks=bare")

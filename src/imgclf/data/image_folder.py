@@ -82,8 +82,7 @@ class ImageFolder(ImageData):
     def split(self, labels: Positions) -> tuple[Positions, Positions]:
         _, first_of_valid = self._images("train")
         rest, valid = np.split(np.arange(len(labels)), [first_of_valid])
-        if lacking := [name for k, name in enumerate(self.class_names) if k not in labels[rest]]:
-            raise InputError(f"{self.dir} has no picture of {', '.join(lacking)} to train on: add some")
+        self._require_every_class(labels[rest])
         if part_folder(self.dir, "test") is None and self.test_fraction > 0:
             rest = np.setdiff1d(rest, self._tested(labels, first_of_valid))
         if len(valid):
@@ -101,16 +100,24 @@ class ImageFolder(ImageData):
 
     def _images(self, part: str) -> tuple[ImageArray, int]:
         """Pictures of ``train`` and then ``valid``, or of ``test``; and where those of ``valid`` begin."""
-        if part == "test" and part_folder(self.dir, "test") is None:
+        is_trained_on = part == "train"
+        if not is_trained_on and part_folder(self.dir, "test") is None:
             part = "train"  # which it is a share of
         if part not in self._parts:
             first, second = part_folder(self.dir, part) or self.dir, part_folder(self.dir, "valid")
             listed = [self._listed(folder) for folder in (first, second if part == "train" else None) if folder]
             files = [file for found, _ in listed for file in found]
             labels = [label for _, found in listed for label in found]
+            if is_trained_on:
+                self._require_every_class(listed[0][1])  # before they are decoded; afterwards some may be left out
             images, kept = decoded(files, labels, self.dir, self.decode, part=part, **self.how)
             self._parts[part] = images, int(np.searchsorted(kept, len(listed[0][0])))
         return self._parts[part]
+
+    def _require_every_class(self, labels: Positions | list[int]) -> None:
+        found = {*labels}
+        if lacking := [name for label, name in enumerate(self.class_names) if label not in found]:
+            raise InputError(f"{self.dir} has no picture of {', '.join(lacking)} to train on: add some")
 
     def _listed(self, folder: Path) -> tuple[list[Path], list[int]]:
         found, others = pictures(folder)
