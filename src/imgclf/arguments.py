@@ -91,7 +91,8 @@ def _of_the_run(name: str, key: str, given: dict[str, str], typed: list[str]) ->
         threads.keep_number(folder.read_run())
     from imgclf.trust import read_run_config  # torch with it
 
-    kept = read_run_config(folder, [word for word in re.split(r"[\[\],\s'\"]+", given.get("trust", "")) if word])
+    trust = [word for word in re.split(r"[\[\],\s'\"]+", given.get("trust", "")) if word]
+    kept = read_run_config(folder, trust, train=name == "train")
     lacking = [part for part in ("seed", "data", "model", "optimizer", "schedule", "trainer") if part not in kept]
     if lacking:
         raise InputError(f"{folder.config_file} lacks {', '.join(lacking)}: restore it, or train again")

@@ -24,7 +24,7 @@ def explained(error: BaseException, config_name: str) -> BaseException:
         return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
         key = found[1].lstrip("+~")
-        near = nearest(key, _keys(config_name, key))
+        near = nearest(key, [known for known in _keys(config_name, key) if known != key])
         remedy = f"Did you mean {near}?" if near else "--cfg job lists all."
         return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter

@@ -82,9 +82,11 @@ def _settle_search(config: DictConfig) -> None:
     sweeper, hydra = config.hydra.sweeper, config.hydra
     if "seed" in (sweeper.get("sampler") or {}) and sweeper.sampler.seed is None:
         sweeper.sampler.seed = config.seed
-    is_told = hydra.runtime.choices.get("search") or "hydra.sweeper.direction=" in str(hydra.overrides.hydra)
-    if "direction" in sweeper and not is_told:
-        raise InputError("hydra/sweeper=optuna: give hydra.sweeper.direction=maximize or minimize; or search=optuna")
+    is_loss = sweeper.get("direction") == "maximize" and str(config.sweep.objective).endswith("loss")
+    is_known = hydra.runtime.choices.get("search") and not is_loss
+    if "direction" in sweeper and not is_known and "hydra.sweeper.direction=" not in str(hydra.overrides.hydra):
+        told = f"a search by sweep.objective={config.sweep.objective}"
+        raise InputError(f"{told}: add hydra.sweeper.direction=minimize or maximize, whichever is better")
 
 
 def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jobs:

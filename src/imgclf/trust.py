@@ -31,6 +31,7 @@ _MODULES = (
     "torchmetrics.",
     "torch.nn.modules.",
     "torch.optim.",
+    "torchvision.transforms.v2.",
     *(f"pytorch_lightning.{name}" for name in _LIGHTNING),
 )
 _PLAIN = ("imgclf.data.",)
@@ -41,20 +42,21 @@ _DOWNLOADS = {"download": False, "weights": None, "weights_backbone": None, "pre
 
 
 def run_config(folder: RunFolder, trust: Collection[str] = ()) -> DictConfig:
-    """As :func:`read_run_config`, with the folder where it lies now."""
-    return OmegaConf.create(read_run_config(folder, trust) | {"folder": str(folder.path.absolute())})
+    """As :func:`read_run_config`, for no further training, with the folder where it lies now."""
+    return OmegaConf.create(read_run_config(folder, trust, train=False) | {"folder": str(folder.path.absolute())})
 
 
-def read_run_config(folder: RunFolder, trust: Collection[str] = ()) -> dict[str, Any]:
+def read_run_config(folder: RunFolder, trust: Collection[str] = (), *, train: bool) -> dict[str, Any]:
     """The configuration that a run folder keeps, once it is certain that building it runs no code of others.
 
     It resolves nothing but ``${folder}``, writes into its folder and beside its data alone, and downloads nothing. It
     may name what is listed above and what ``trust`` adds: dotted names, or beginnings of such that end in a dot.
+    Loggers, of which some send or start something, are part of it only where the run is to ``train``.
     """
     for name in trust:
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.?", name):
             raise InputError(f"trust={name}: give names like mine.Net, or mine. for all that the module mine defines")
-    config = folder.read_config()
+    config = {key: node for key, node in folder.read_config().items() if train or key != "logger"}
     try:
         problems = list(_problems(config, "", trust))
     except RecursionError:

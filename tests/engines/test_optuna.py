@@ -60,6 +60,8 @@ def test_other_samplers_can_be_chosen_and_draw_by_the_seed(door: Door, tmp_path:
 
 def test_a_search_without_a_result_says_so(door: Door) -> None:
     given = ("optimizer.lr=interval(1,2)", "hydra.sweeper.n_trials=2")
+    told = door(*search(*given, "sweep.objective=best/val/loss"), expect=2).stderr
+    assert "hydra.sweeper.direction=minimize" in told
     told = door(*search(*given, "sweep.objective=best/val/nothing"), expect=1).stderr
     assert "sweep.objective=best/val/nothing" in told
     assert told.count("the search has no best trial") == 1

@@ -27,11 +27,11 @@ CSV_LOGGER, PROFILER = "pytorch_lightning.loggers.CSVLogger", "pytorch_lightning
 def foreign(tmp_path: Path) -> Read:
     """Read a run folder that somebody else has written: ``foreign({"model": {...}}, trust=["mine."])``."""
 
-    def read(config: Any, trust: tuple[str, ...] = ()) -> dict[str, Any]:
+    def read(config: Any, trust: tuple[str, ...] = (), train: bool = True) -> dict[str, Any]:
         file = tmp_path / ".hydra" / "config.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-        return read_run_config(RunFolder(tmp_path), trust)
+        return read_run_config(RunFolder(tmp_path), trust, train=train)
 
     return read
 
@@ -49,8 +49,10 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     assert {MLP, "imgclf.optimizers.grouped.SGD", "pytorch_lightning.callbacks.EarlyStopping"} <= named
     # What logs elsewhere could carry something away.
     named -= {"pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.MLFlowLogger"}
-    for target in (*named, "torch.nn.Linear", "torchvision.models.resnet18"):
+    augmentation = "torchvision.transforms.v2.TrivialAugmentWide"
+    for target in (*named, "torch.nn.Linear", "torchvision.models.resnet18", augmentation):
         foreign({"model": {"net": [{"_target_": target}]}})
+    assert foreign({"logger": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}, train=False) == {}
     assert foreign({"logger": {"x": {**LOGGER, "save_dir": "${folder}/tensorboard", "name": "", "version": "v1"}}})
     net = {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}
     read = foreign({"data": {"download": True}, "model": {"net": net}})
