@@ -115,7 +115,9 @@ def test_the_last_layer_of_a_torchvision_network_is_trained_on_photos(
     assert "ResNet, 1,539 parameters" in told.stderr  # 3 x 512 + 3 are trained
     kept = {name.removeprefix("net."): tensor for name, tensor in weights(tmp_path / "run").items()}
     assert all(torch.equal(kept[name], tensor) for name, tensor in pretrained.items() if not name.startswith("fc."))
+    door("train.py", "rerun=run", "hydra.run.dir=again")  # from those weights, else it would not come to the same
     (tmp_path / "w.pth").unlink()
+    assert "model.net.weights=w.pth" in door("train.py", "rerun=run", expect=2).stderr
     assert "test" in door("evaluate.py", "run=run").stdout, "without the file"
 
 
@@ -148,6 +150,8 @@ def test_preprocessing_is_what_the_weights_or_the_run_were_trained_with_unless_g
     data = imgclf.compose(given).data
     assert (data.mean, data.std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     assert (data.stored_size, data.resize) == (224, 224)
+    larger = ["model.net.name=regnet_y_16gf", "model.net.weights=IMAGENET1K_SWAG_E2E_V1"]
+    assert imgclf.compose([*photos, "model=torchvision", *larger]).data.stored_size == 384
     data = imgclf.compose([*given, "data.stored_size=48", "data.mean=[0.5,0.5,0.5]"]).data
     assert (data.mean, data.resize) == ([0.5, 0.5, 0.5], 48)
     given = [*photos, "model=resnet18", f"init_from={source}"]  # of 32 x 32 grey pixels

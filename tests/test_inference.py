@@ -43,6 +43,7 @@ def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path
     for one in (paths[1], pictures[1], images[1].transpose(1, 2, 0)):
         np.testing.assert_allclose(predictor.predict(one), shares[1:2], atol=1e-6)
     assert predictor.predict([]).shape == (0, 10)
+    assert (len(predictor.embed([])), len(predictor.predict(np.zeros((40, 50, 4), np.uint8)))) == (0, 1)  # RGBA
     door("predict.py", f"run={run}", f"images={tmp_path}")
     with (run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv").open(newline="") as table:
         told = [[float(row[name]) for name in CLASS_NAMES] for row in csv.DictReader(table)]

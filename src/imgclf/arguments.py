@@ -92,7 +92,7 @@ def _of_the_run(name: str, key: str, given: dict[str, str], typed: list[str]) ->
     from imgclf.trust import read_run_config  # torch with it
 
     trust = [word for word in re.split(r"[\[\],\s'\"]+", given.get("trust", "")) if word]
-    kept = read_run_config(folder, trust, train=name == "train")
+    kept = read_run_config(folder, trust, key if key in ("resume", "rerun") else "use")  # type: ignore[arg-type]
     lacking = [part for part in ("seed", "data", "model", "optimizer", "schedule", "trainer") if part not in kept]
     if lacking:
         raise InputError(f"{folder.config_file} lacks {', '.join(lacking)}: restore it, or train again")

@@ -47,8 +47,12 @@ def built_group(config: DictConfig, key: str) -> dict[str, Any]:
     return {str(name): built(node, str(name)) for name, entry in node.items() if entry is not None}
 
 
-def build(config: DictConfig) -> tuple[ImageData, LightningModule, list[Callback]]:
-    """Data, network and callbacks of a run, which fit each other; no image is read."""
+def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, LightningModule, list[Callback]]:
+    """Data, network and callbacks of a run, which fit each other; no image is read, and of a run that ``goes_on`` from
+    a checkpoint none of the weights that it began from."""
+    if goes_on and OmegaConf.select(config, "model.net.weights"):
+        config = DictConfig(OmegaConf.to_container(config, resolve=True))
+        config.model.net.weights = None
     data: ImageData = built(config, "data")
     own = {key: built(config, key) for key in ("optimizer", "loss") if config.get(key)}
     model: LightningModule = built(config, "model", **own)

@@ -69,14 +69,14 @@ class Predictor:
                 self.model(inputs)
         finally:
             handle.remove()
-        return torch.cat(found).numpy()
+        return torch.cat(found).numpy() if found else np.empty((0, 0), np.float32)
 
     def _inputs(self, images: Images) -> Iterator[Tensor]:
         """Batches as the network is fed; few pictures are open at a time."""
         if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim not in (3, 4)):
             raise InputError(f"images: expected uint8 (n, h, w, c), got {images.dtype} {images.shape}")
-        if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (1, 3):
-            images = images[None]  # one (h, w, c); nobody has grey pictures one or three pixels wide
+        if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (1, 3, 4):
+            images = images[None]  # one (h, w, c); nobody has grey pictures so few pixels wide
         rest = iter([images] if isinstance(images, str | Path | Image.Image) else images)
         while batch := list(islice(rest, self.data.eval_batch_size)):
             pixels = np.stack([self._decoded(image) for image in batch])

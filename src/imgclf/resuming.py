@@ -19,7 +19,7 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
     keys = [k for k in keys if k in then or now_given[k] not in (None, [])]  # a newer version's, and not made use of
     measured = [k for k in ("data.mean", "data.std") if now_given.get(k, "") is None]  # by the run itself
     ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured)
-    keys = [k for k in keys if k not in ignored and k.rpartition(".")[2] not in ("download", "weights")]
+    keys = [k for k in keys if k not in ignored and k.rpartition(".")[2] not in ("download", "weights", "url")]
     return [f"{key} was {then.get(key, 'not there')}, is {now_given.get(key, 'gone')}" for key in keys]
 
 

@@ -79,8 +79,8 @@ def fit(config: DictConfig) -> None:
     before = folder.read_run()
     with _error_kept(folder), contextlib.ExitStack() as at_end:
         seed_everything(config.seed, verbose=False)
-        data, model, callbacks = build(config)
         last = folder.last if "resume" in config and folder.last.exists() else None
+        data, model, callbacks = build(config, goes_on=last is not None)
         if last is not None and last.is_file():  # some strategies keep a folder
             load_weights(model, last, to_go_on=True)
         elif config.get("init_from") and last is None:

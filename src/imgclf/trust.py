@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningDataModule, Trainer
@@ -28,43 +28,64 @@ _LIGHTNING = (
 )
 _MODULES = (
     "imgclf.",
-    "torchmetrics.",
+    *("torchmetrics.classification.", "torchmetrics.aggregation.", "torchmetrics.collections."),
     "torch.nn.modules.",
     "torch.optim.",
     "torchvision.transforms.v2.",
     *(f"pytorch_lightning.{name}" for name in _LIGHTNING),
 )
 _PLAIN = ("imgclf.data.",)
-_MAKERS = ("torchvision.models.", "imgclf.models.")
 _FILES = ("save_dir", "dirpath", "dir_path", "file", "log_dir", "default_root_dir", "cache_dir")
 _NAMES = ("filename", "sub_dir", "version", "name")  # joined to those
-_DOWNLOADS = {"download": False, "weights": None, "weights_backbone": None, "pretrained": None}
+_DOWNLOADS = {"download": False, "url": "", "weights": None, "weights_backbone": None, "pretrained": None}
 
 
 def run_config(folder: RunFolder, trust: Collection[str] = ()) -> DictConfig:
-    """As :func:`read_run_config`, for no further training, with the folder where it lies now."""
-    return OmegaConf.create(read_run_config(folder, trust, train=False) | {"folder": str(folder.path.absolute())})
+    """As :func:`read_run_config`, with the folder where it lies now."""
+    return OmegaConf.create(read_run_config(folder, trust) | {"folder": str(folder.path.absolute())})
 
 
-def read_run_config(folder: RunFolder, trust: Collection[str] = (), *, train: bool) -> dict[str, Any]:
+def read_run_config(
+    folder: RunFolder, trust: Collection[str] = (), purpose: Literal["use", "resume", "rerun"] = "use"
+) -> dict[str, Any]:
     """The configuration that a run folder keeps, once it is certain that building it runs no code of others.
 
     It resolves nothing but ``${folder}``, writes into its folder and beside its data alone, and downloads nothing. It
     may name what is listed above and what ``trust`` adds: dotted names, or beginnings of such that end in a dot.
-    Loggers, of which some send or start something, are part of it only where the run is to ``train``.
+    For mere ``use`` it has no loggers, of which some send or start something, and no weights to begin from.
     """
     for name in trust:
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.?", name):
             raise InputError(f"trust={name}: give names like mine.Net, or mine. for all that the module mine defines")
-    config = {key: node for key, node in folder.read_config().items() if train or key != "logger"}
+    config = {key: node for key, node in folder.read_config().items() if purpose != "use" or key != "logger"}
+    net = _own_net(config)
+    weights = net.get("weights")
     try:
         problems = list(_problems(config, "", trust))
     except RecursionError:
         problems = ["it is nested too deeply"]
+    if purpose != "use":
+        files = (*folder.path.iterdir(), folder.best, folder.last)
+        problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
+    if weights and purpose != "use":  # a checkpoint has later ones; without one the run needs those that it began from
+        net["weights"] = weights
+        library = "timm." if "timm" in net["_target_"] else "torchvision."
+        is_here = Path(weights).is_file() or (purpose == "resume" and folder.last.exists())
+        if not is_here and library not in trust:
+            problems.append(f"model.net.weights={weights}: a folder alone downloads nothing; add 'trust=[{library}]'")
     if problems:
         more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
         raise InputError("\n".join([f"{folder.config_file}:", *problems[:5], *more]))
     return config
+
+
+def _own_net(config: dict[str, Any]) -> dict[str, Any]:
+    """The node of a network that this package makes from weights; an empty one where there is none."""
+    node: Any = config
+    for key in ("model", "net"):
+        node = node.get(key) if isinstance(node, dict) else None
+    is_own = isinstance(node, dict) and str(node.get("_target_")).startswith("imgclf.models.")
+    return node if is_own and isinstance(node.get("weights"), str) else {}
 
 
 def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
@@ -85,9 +106,11 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
                     yield f"{full}={value}: {problem}"
             elif key == "file" and target.startswith("imgclf.data."):
                 continue  # which is read, without pickles
+            elif full == "name" and isinstance(value, str) and {"..", "/"} & {*Path(value).parts}:
+                yield f"{full}={value}: a run lies below logs/. Give it another name"
             elif path and not is_trusted and _leaves_folder(key, value):
                 yield f"{full}={value}: a run folder writes into itself only; 'trust=[PACKAGE.]' lets a class do more"
-            elif key in _DOWNLOADS and value:
+            elif key in _DOWNLOADS and (value is True or isinstance(value, str)):
                 node[key] = _DOWNLOADS[key]  # only what the command line asks for is downloaded
             else:
                 yield from _problems(value, full, trust)
@@ -122,7 +145,9 @@ def _refusal(target: Any, trust: Collection[str]) -> str | None:
         if inspect.isclass(found):
             allowed = (*trusted, *_PLAIN, *(_MODULES if issubclass(found, _KINDS) else ()))
         else:
-            allowed = (*trusted, *_MAKERS) if inspect.isfunction(found) else ()
+            # Not those for segmentation and the like, which download a part unasked.
+            is_maker = home.startswith("imgclf.models.") or re.fullmatch(r"torchvision\.models\.\w+\.", home)
+            allowed = (*trusted, home) if inspect.isfunction(found) and is_maker else trusted
         if home.startswith(allowed):
             return None
     return (

@@ -140,9 +140,15 @@ def test_pictures_of_any_form_are_decoded(tmp_path: Path) -> None:
     on_side, exif = Image.new("RGB", (8, 8), "black"), Image.Exif()
     on_side.paste((255, 255, 255), (0, 0, 4, 8))
     exif[0x0112] = 6
+    exif[0x010F] = "maker"
     on_side.save(tmp_path / "turned.png", exif=exif)
-    turned = centre(tmp_path / "turned.png")
-    assert ((turned[:, :4] == 255).all(), (turned[:, 4:] == 0).all()) == (True, True)
+    on_side.save(tmp_path / "damaged.jpg", exif=exif)
+    data = bytearray((tmp_path / "damaged.jpg").read_bytes())
+    data[data.index(b"Exif") + 17] = 0  # the maker's name is of a type that does not exist
+    (tmp_path / "damaged.jpg").write_bytes(data)
+    for name in ("turned.png", "damaged.jpg"):
+        turned = centre(tmp_path / name)
+        assert ((turned[:, :4] > 250).all(), (turned[:, 4:] < 5).all()) == (True, True)
 
 
 def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path) -> None:
@@ -197,8 +203,13 @@ def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert class_folders(tmp_path / "photos") == ["blue", "green", "red"]
     with pytest.raises(InputError, match="at least two"):
         class_folders(tmp_path)
+    (tmp_path / "photos" / "test" / "red").mkdir(parents=True)
+    with pytest.raises(InputError, match="has test/, but no train/"):
+        class_folders(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "red" / "gone.png").symlink_to("nowhere.png")
     assert len(list_pictures("photos")) == 12
+    assert len(list_pictures("photos/red/?.png")) == 1
     assert len(list_pictures("photos/red/**/*.jpg")) == 1
     assert list_pictures(str(tmp_path / "photos" / "*" / "0.png")) == sorted(tmp_path.glob("photos/*/0.png"))
     for nothing in ("nowhere", "*.gif", "photos/red/.DS_Store"):

@@ -93,6 +93,7 @@ def test_fashion_mnist_is_downloaded_completed_and_never_half_taken(
     data.prepare_data()
     assert {file.name for file in dir.iterdir()} == {FILES[1], *(f"{n}.gz" for n in FILES if n != FILES[1])}
     full(dir=str(tmp_path / "none"), system_dir=str(MINI), download=False).prepare_data()
+    assert full(resize=96).decode.size == 28, "pictures from elsewhere are enlarged as these are"
 
 
 def idx(*shape: int, data: bytes | None = None) -> bytes:
@@ -151,6 +152,15 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
     data = arrays(tmp_path / "keras.npz")
     assert data.read_train().labels.tolist() == LABELS.tolist()
     assert not data.has_test_labels
+    np.savez(tmp_path / "unlabelled.npz", x_train=IMAGES, y_train=LABELS, x_test=IMAGES)
+    assert not arrays(tmp_path / "unlabelled.npz").has_test_labels
+    whole = save(tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:2000])
+    (tmp_path / "flipped.npz").write_bytes(whole.replace(IMAGES.tobytes()[:9], b"123456789", 1))
+    np.save(tmp_path / "one.npy", IMAGES)
+    for damaged in ("cut.npz", "flipped.npz", "one.npy"):
+        with pytest.raises(InputError, match=damaged):
+            arrays(tmp_path / damaged).read_train()
 
 
 @pytest.mark.parametrize(
@@ -159,6 +169,7 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
         ({"train_images": IMAGES / 255}, "train_images.*float64.*uint8"),
         ({"train_images": IMAGES[:9]}, "(?=.*train_images)(?=.*9)(?=.*train_labels)(?=.*40)"),
         ({"train_images": IMAGES[:, :2]}, r"train_images.*\(40, 2, 8, 8\)"),
+        ({"train_images": IMAGES[:, :, :6]}, "train_images.*6 x 8 pixels"),
         ({"train_labels": LABELS - 1}, "train_labels.*-1 to 2"),
         ({"train_labels": LABELS + 1}, "train_labels.*num_classes=5"),
         ({"train_labels": np.array([None] * 40)}, "train_labels.*cannot be read"),
@@ -185,7 +196,7 @@ def test_cifar10_is_downloaded_checked_and_read(served: tuple[Path, str], tmp_pa
         form = {"in_channels": 3, "resize": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "batch_size": 8}
         return CIFAR10(**OPTIONS | settings | form | changes)
 
-    for wrong in ({"md5": "0" * 32}, {"url": f"{url}/nothing.tar.gz"}):
+    for wrong in ({"md5": "0" * 32}, {"url": f"{url}/nothing.tar.gz"}, {"url": ""}):
         with pytest.raises(InputError, match="could not be downloaded"):
             cifar(**wrong).prepare_data()
     data = cifar()

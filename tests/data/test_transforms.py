@@ -16,7 +16,7 @@ from imgclf.data.transforms import (
     PadCropFlip,
     RandomErasing,
     RandomResizedCrop,
-    apply,
+    batched,
     mixer,
     resize,
     to_float,
@@ -80,12 +80,12 @@ def test_pad_crop_flip_takes_windows_of_the_padded_image() -> None:
 
 def test_several_in_their_order_and_torchvisions_own() -> None:
     images = noise(8)
-    flip, invert = PadCropFlip(0, 1.0), v2.RandomInvert(p=1.0)
-    assert torch.equal(apply([flip, invert], images, seeded()), 255 - images.flip(3))
-    drawn = apply([v2.RandomCrop(32, padding=4)], noise(1).expand(30, 3, 32, 32), seeded(1))
+    flip, invert, crop = map(batched, (PadCropFlip(0, 1.0), v2.RandomInvert(p=1.0), v2.RandomCrop(32, padding=4)))
+    assert torch.equal(invert(flip(images, seeded()), seeded()), 255 - images.flip(3))
+    drawn = crop(noise(1).expand(30, 3, 32, 32), seeded(1))
     assert len(torch.unique(drawn.flatten(1), dim=0)) > 20, "each image has its own draw"
     torch.manual_seed(99)
-    assert torch.equal(drawn, apply([v2.RandomCrop(32, padding=4)], noise(1).expand(30, 3, 32, 32), seeded(1)))
+    assert torch.equal(drawn, crop(noise(1).expand(30, 3, 32, 32), seeded(1)))
 
 
 def test_mixing_keeps_the_shares_of_labels() -> None:

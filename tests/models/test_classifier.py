@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader
-from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.classification import MulticlassCohenKappa, MulticlassMatthewsCorrCoef
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_cohen_kappa
 
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
@@ -91,6 +92,25 @@ def test_with_averaged_flips_an_image_and_its_mirror_image_are_predicted_alike()
 def test_a_torchvision_network_takes_grey_images(name: str) -> None:
     model = classifier(torchvision_net(name, in_channels=1, num_classes=3), size=64)
     assert model.train()(torch.rand(2, 1, 64, 64)).shape == (2, 3)
+
+
+def test_googlenet_is_the_same_network_wherever_its_weights_come_from() -> None:
+    assert torchvision_net("googlenet", in_channels=3, num_classes=3).transform_input
+
+
+def test_metrics_that_share_their_sums_share_none_between_validation_and_test() -> None:
+    model = classifier(metrics={"kappa": MulticlassCohenKappa(3), "mcc": MulticlassMatthewsCorrCoef(3)})
+    batches = [(torch.rand(40, 1, 4, 4), torch.randint(3, (40,))) for _ in range(3)]
+    for batch in batches:
+        model.validation_step(batch, 0)
+    model.more_metrics("val").compute()
+    model.more_metrics("val").reset()
+    for batch in batches:
+        model.test_step(batch, 0)
+    logits, labels = (torch.cat(parts) for parts in zip(*((model(i), t) for i, t in batches), strict=True))
+    torch.testing.assert_close(
+        model.more_metrics("test").compute()["test/kappa"], multiclass_cohen_kappa(logits, labels, 3)
+    )
 
 
 @pytest.mark.parametrize(("asked", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])

@@ -27,11 +27,11 @@ CSV_LOGGER, PROFILER = "pytorch_lightning.loggers.CSVLogger", "pytorch_lightning
 def foreign(tmp_path: Path) -> Read:
     """Read a run folder that somebody else has written: ``foreign({"model": {...}}, trust=["mine."])``."""
 
-    def read(config: Any, trust: tuple[str, ...] = (), train: bool = True) -> dict[str, Any]:
+    def read(config: Any, trust: tuple[str, ...] = (), purpose: Any = "resume") -> dict[str, Any]:
         file = tmp_path / ".hydra" / "config.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-        return read_run_config(RunFolder(tmp_path), trust, train=train)
+        return read_run_config(RunFolder(tmp_path), trust, purpose)
 
     return read
 
@@ -52,11 +52,18 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     augmentation = "torchvision.transforms.v2.TrivialAugmentWide"
     for target in (*named, "torch.nn.Linear", "torchvision.models.resnet18", augmentation):
         foreign({"model": {"net": [{"_target_": target}]}})
-    assert foreign({"logger": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}, train=False) == {}
+    assert foreign({"logger": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}, purpose="use") == {}
     assert foreign({"logger": {"x": {**LOGGER, "save_dir": "${folder}/tensorboard", "name": "", "version": "v1"}}})
     net = {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}
-    read = foreign({"data": {"download": True}, "model": {"net": net}})
-    assert (read["data"]["download"], read["model"]["net"]["weights"]) == (False, None)
+    read = foreign({"data": {"download": True, "url": "https://x/y.py"}, "model": {"net": net}})
+    assert (read["data"], read["model"]["net"]["weights"]) == ({"download": False, "url": ""}, None)
+    net["_target_"] = "imgclf.models.torchvision_net.torchvision_net"
+    for purpose, trust in (("use", ()), ("rerun", ("torchvision.",))):
+        assert foreign({"model": {"net": dict(net)}}, trust, purpose)["model"]["net"]["weights"] == (
+            "DEFAULT" if trust else None
+        )
+    with pytest.raises(InputError, match="weights=DEFAULT"):
+        foreign({"model": {"net": net}})
 
 
 @pytest.mark.parametrize(
@@ -64,6 +71,10 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     [
         # Anybody's; of allowed packages, and dangerous (the handler starts a program); methods; what modules import.
         *("os.system", "builtins.eval", "eval", "mine.Net", "hydra.utils.instantiate", "torch.load", "torch.hub.load"),
+        *(
+            "torchvision.models.segmentation.deeplabv3_resnet50",
+            "torchmetrics.image.LearnedPerceptualImagePatchSimilarity",
+        ),
         *("pytorch_lightning.loggers.WandbLogger", "torch.utils.cpp_extension.load_inline"),
         "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",
         *("imgclf.distributed.run", "imgclf.run_folder.Path", "imgclf.callbacks.checkpoints.shutil.rmtree"),
@@ -83,6 +94,7 @@ def test_nothing_else_is_however_it_is_reached(foreign: Read, target: object) ->
     "config",
     [
         {"seed": "${oc.env:HOME}"},
+        {"name": "../../elsewhere"},
         {"model": {"_target_": "${data.augment}"}, "data": {"augment": "os.system"}},
         {"data": {"dir": r"\${folder}${now:%Y}"}},
         {"hydra": {"callbacks": {"x": {"a": 1}}}},
@@ -139,6 +151,12 @@ def shared(undisturbed: Undisturbed, tmp_path: Path) -> Path:
 
 
 EACH_WAY = ("evaluate.py run", "predict.py run", "figures.py figure=features run", "train.py resume", "train.py rerun")
+
+
+def test_a_linked_file_is_not_written_to(foreign: Read, tmp_path: Path) -> None:
+    (tmp_path / "train.log").symlink_to("victim")
+    with pytest.raises(InputError, match=r"train\.log is a link"):
+        foreign({})
 
 
 def test_no_script_builds_what_a_changed_configuration_names(shared: Path, door: Door, tmp_path: Path) -> None:

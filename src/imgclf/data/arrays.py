@@ -4,6 +4,8 @@ import hashlib
 import io
 import logging
 import tarfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 
 log = logging.getLogger(__name__)
+_DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # ValueError: pickled objects
 
 
 class Arrays(ImageData):
@@ -38,7 +41,7 @@ class Arrays(ImageData):
     @property
     def has_test_labels(self) -> bool:  # type: ignore[override]
         """Whether there is anything to test."""
-        return any(name in self._arrays() for name in ("test_images", "x_test"))
+        return any(name in self._arrays() for name in ("test_labels", "y_test"))
 
     def read_train(self) -> ImageArray:
         return self._part("train")
@@ -48,9 +51,12 @@ class Arrays(ImageData):
 
     def _arrays(self) -> Any:
         try:
-            return np.load(self.file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            found = np.load(self.file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                raise ValueError("one array without a name")
+        except _DAMAGE as error:
             raise InputError(f"data.file={self.file} is no .npz that can be read ({error}): give another") from error
+        return found
 
     def _part(self, part: str) -> ImageArray:
         arrays, found, names = self._arrays(), [], []
@@ -61,7 +67,7 @@ class Arrays(ImageData):
             names.append(f"{self.file}: {name}")
             try:
                 found.append(arrays[name])
-            except (OSError, ValueError) as error:  # pickled objects, damage
+            except _DAMAGE as error:
                 raise InputError(f"{names[-1]} cannot be read ({error}): save numbers") from error
         images, labels = found
         if len(images) != len(labels):
@@ -82,6 +88,8 @@ def _checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
         images = images.transpose(0, 3, 1, 2)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
         raise InputError(f"{name} has the shape {images.shape}, expected (n, h, w), (n, c, h, w) or (n, h, w, c)")
+    if images.shape[2] != images.shape[3]:
+        raise InputError(f"{name} has images of {images.shape[2]} x {images.shape[3]} pixels: cut or pad them square")
     return np.ascontiguousarray(images)
 
 
@@ -107,19 +115,22 @@ class CIFAR10(ImageData):
     """
 
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    stored_size = 32
 
     def __init__(self, dir: str, url: str, md5: str, **options: Any) -> None:
         super().__init__(**options)
-        self.url, self.md5, self.archive = url, md5, Path(dir, url.rpartition("/")[2])
+        self.url, self.md5, self.archive = url, md5, Path(dir, "cifar-10-binary.tar.gz")
 
     def prepare_data(self) -> None:
         """Download the archive unless it is there, and compare its checksum."""
         try:
             if not self.archive.exists():
+                if not self.url:
+                    raise OSError("a run folder alone downloads nothing")
                 download(self.url, self.archive, self.md5)
         except (OSError, RuntimeError) as error:
             told = f"put {self.archive.name} into data.dir={self.archive.parent}"
-            raise InputError(f"{self.url} could not be downloaded ({error}): {told}") from error
+            raise InputError(f"data.url={self.url} could not be downloaded ({error}): {told}") from error
 
     def read_train(self) -> ImageArray:
         return self._read_batches("data_batch_")

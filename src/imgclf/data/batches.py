@@ -53,8 +53,11 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
 
     def on(self, device: torch.device) -> "ImageArray":
         """The same set with the images it needs in the memory of a device."""
-        own = slice(None) if self.chosen is None else self.chosen
-        return ImageArray(self.images[own].to(device), self.labels[own].to(device))
+        own = torch.arange(len(self.images)) if self.chosen is None else self.chosen
+        images = torch.empty((len(own), *self.images.shape[1:]), dtype=self.images.dtype, device=device)  # the one copy
+        for part, positions in zip(torch.split(images, 1024), torch.split(own, 1024), strict=True):
+            part.copy_(self.images[positions])
+        return ImageArray(images, self.labels[own].to(device))
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """By channel, of the pixels in [0, 1], to four digits; pixels are read only where their sums are not known."""
@@ -72,16 +75,19 @@ class ImageArray(Dataset[tuple[Tensor, Tensor]]):
             labels and the pixels ``of`` so many images: of all where they take at most 64 MiB, a tenth of a second's
             work; else of 4,096 evenly spaced ones, so that memory-mapped files need not be read as a whole.
         """
-        pixels = self.images
-        if pixels.numel() > WHOLE_BYTES and len(pixels) > SAMPLED_IMAGES:
+        count = len(self.images)
+        places = torch.arange(count)
+        if self.images.numel() > WHOLE_BYTES and count > SAMPLED_IMAGES:
             # In whole numbers: the same positions on every machine, the first and the last among them.
-            pixels = pixels[torch.arange(SAMPLED_IMAGES) * (len(pixels) - 1) // (SAMPLED_IMAGES - 1)]
+            places = torch.arange(SAMPLED_IMAGES) * (count - 1) // (SAMPLED_IMAGES - 1)
         digest = hashlib.blake2b(digest_size=8)
-        for part in (pixels, self.labels):
-            digest.update(f"{part.dtype} {list(part.shape)}".encode())
-            digest.update(part.contiguous().numpy().data)
-        about: dict[str, Any] = {"images": list(self.images.shape), "type": str(pixels.dtype).removeprefix("torch.")}
-        about |= {"digest": digest.hexdigest(), "of": len(pixels)}
+        for tensor, own in ((self.images, places), (self.labels, torch.arange(count))):
+            digest.update(f"{tensor.dtype} {[len(own), *tensor.shape[1:]]}".encode())
+            for part in torch.split(own, 64):  # a few at a time: they may be large, and mapped from a file
+                digest.update(tensor[part].numpy().data)
+        kind = str(self.images.dtype).removeprefix("torch.")
+        about: dict[str, Any] = {"images": list(self.images.shape), "type": kind}
+        about |= {"digest": digest.hexdigest(), "of": len(places)}
         return about | ({"files": self.files} if self.files else {})
 
 
@@ -212,7 +218,6 @@ class BatchLoader:
             images,
             sampler=sampler,
             batch_size=None,  # the sampler's items are whole batches already
-            collate_fn=_as_it_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=pin and images.images.device.type == "cpu",
@@ -241,7 +246,3 @@ class BatchLoader:
         """Start that epoch after that many batches; other epochs start at their beginning."""
         if isinstance(self.sampler, TrainBatches):
             self.sampler.resume_at = (state["epoch"], state["batches"])
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

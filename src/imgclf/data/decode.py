@@ -5,6 +5,7 @@ image the sums of its values in [0, 1] and of their squares; ``kept.npy``, int64
 It is made aside, under a lock, and renamed when whole.
 """
 
+import glob
 import hashlib
 import io
 import logging
@@ -84,6 +85,8 @@ class Decode:
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Turned as its camera noted it, 8 bits a channel, and on white where it is transparent."""
+    picture.getexif()  # and keeps it; but for the turn, what cameras write there may be damaged, and is of no use
+    picture.info.pop("exif", None)
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in _DEEP_GREY:
         values = np.asarray(picture, dtype=np.float64) * (255 / _DEEP_GREY[picture.mode])
@@ -115,7 +118,7 @@ def decoded(
         cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written, for the
             user's own cache.
         workers: processes that decode; None for one a core.
-        on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them.
+        on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them when they are decoded.
         part: name for these files: an entry takes the place of an older one of the same part and settings.
     """
     digest, total = hashlib.blake2b(f"1 {decode} {on_damaged}".encode(), digest_size=16), 0
@@ -138,9 +141,12 @@ def decoded(
                 log.info(f"decoding {len(files):,} pictures of {folder} to {decode.size} x {decode.size}: {cache}")
                 worth = 1 + max(len(files) // _FILES, total // _BYTES)
                 _make(entry, files, folder, decode, min(workers or cores(), worth), on_damaged)
-                for old in {*cache.glob(f"{prefix}*")} - {entry}:
+                for old in {*cache.glob(f"{glob.escape(prefix)}*")} - {entry}:
                     shutil.rmtree(old, ignore_errors=True)
     sums, kept = (np.load(entry / f"{name}.npy", allow_pickle=False) for name in ("sums", "kept"))
+    if len(kept) < len(files):
+        left_out = f"{len(files) - len(kept):,} of {len(files):,}"
+        log.warning(f"{folder}: {left_out} pictures could not be read, and are left out")
     images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
     about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
     return as_tensors(images, np.array(labels, dtype=np.int64)[kept], **about_them), kept
@@ -213,4 +219,4 @@ def _tell(damaged: list[str], count: int, folder: Path, on_damaged: OnDamaged) -
     text = f"{folder}: {len(damaged):,} of {count:,} pictures cannot be read:{told}{more}"
     if on_damaged == "stop" or len(damaged) == count:
         raise InputError(f"{text}\nreplace them, or leave them out with data.on_damaged=skip")
-    log.warning(f"{text}\nthey are left out")
+    log.warning(text)

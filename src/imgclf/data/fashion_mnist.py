@@ -25,7 +25,7 @@ MINI = Path(__file__).parent / "fashion_mnist_mini"
 class FashionMNISTMini(ImageData):
     """The first 1,000 training and 200 test images of each class, which ship with the package."""
 
-    class_names = CLASS_NAMES
+    class_names, stored_size = CLASS_NAMES, 28
 
     def read_train(self) -> ImageArray:
         return as_tensors(*read_part(self.folder(), "train"))

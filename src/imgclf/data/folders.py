@@ -23,7 +23,7 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not is_litter(name)]
         for file in (Path(place, name) for name in names if not is_litter(name)):
-            (found if file.suffix.lower() in SUFFIXES else others).append(file)
+            (found if file.suffix.lower() in SUFFIXES and file.is_file() else others).append(file)
     return sorted(found), sorted(others)
 
 
@@ -38,6 +38,9 @@ def class_folders(folder: str | Path) -> list[str]:
     source = part_folder(Path(folder), "train") or Path(folder)
     names = sorted(e.name for e in os.scandir(source) if e.is_dir()) if source.is_dir() else []
     names = [name for name in names if not is_litter(name)]
+    if source == Path(folder) and (part := {*names} & {"test", "valid", "val", "validation"}):
+        told = f"{folder} has {min(part)}/, but no train/"
+        raise InputError(f"data.dir={told}: move the classes into train/, or call it otherwise if it is one")
     if len(names) < 2:
         found = f"{source} holds {len(names)} folder(s)" if source.is_dir() else "there is no such folder"
         raise InputError(f"data.dir={folder}: {found}; give train/CLASS/... or CLASS/..., at least two classes")
@@ -59,7 +62,7 @@ def list_pictures(given: str) -> list[Path]:
     path = Path(given)
     if path.is_dir():
         files = pictures(path)[0]
-    elif path.exists() or "*" not in given:
+    elif path.exists() or not any(letter in given for letter in "*?["):
         files = [path] if path.is_file() else []
     else:
         anchor = Path(path.anchor)

@@ -65,8 +65,11 @@ class ImageFolder(ImageData):
         return part_folder(self.dir, "test") is not None or self.test_fraction > 0
 
     def prepare_data(self) -> None:
-        """Decode what the stage needs, unless it has been."""
-        self._images("test" if self.trainer is not None and self.trainer.testing else "train")
+        """Decode what the stage needs, unless it has been; what is wrong with the test's folders is told before."""
+        is_test = self.trainer is not None and self.trainer.testing
+        if not is_test and (test := part_folder(self.dir, "test")) is not None:
+            self._listed(test)
+        self._images("test" if is_test else "train")
 
     def read_train(self) -> ImageArray:
         return self._images("train")[0]
@@ -84,6 +87,8 @@ class ImageFolder(ImageData):
         rest, valid = np.split(np.arange(len(labels)), [first_of_valid])
         self._require_every_class(labels[rest])
         if part_folder(self.dir, "test") is None and self.test_fraction > 0:
+            if self.test_fraction == 1:
+                raise InputError("data.test_fraction=1 leaves no picture to train on: give a smaller one")
             rest = np.setdiff1d(rest, self._tested(labels, first_of_valid))
         if len(valid):
             if self.folds is not None:

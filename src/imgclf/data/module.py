@@ -1,5 +1,7 @@
 """What every data set of this package shares: split, loaders, and the way from bytes to the network."""
 
+import functools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,8 +15,11 @@ from imgclf.data import transforms
 from imgclf.data.batches import Batches, BatchLoader, EvalBatches, ImageArray, TrainBatches
 from imgclf.data.decode import Decode
 from imgclf.data.split import Positions, fold_split, stratified_split
+from imgclf.distributed import is_first
 from imgclf.errors import InputError
 from imgclf.ranges import AtLeast0, AtLeast1, AtLeast2, NumberAbove0
+
+log = logging.getLogger(__name__)
 
 
 class ImageData(LightningDataModule):
@@ -50,8 +55,8 @@ class ImageData(LightningDataModule):
             nothing is validated.
     """
 
-    class_names: tuple[str, ...]
     has_test_labels: bool = True
+    stored_size: int | None = None  # side in pixels of the images as they are read, where it is always the same
 
     def __init__(
         self,
@@ -86,12 +91,12 @@ class ImageData(LightningDataModule):
         names = [augment] if isinstance(augment, str) else list(augment)
         if unknown := [name for name in names if name not in known]:
             raise InputError(f"data.augment must be one or several of {', '.join(known)}, got {unknown[0]!r}")
-        self.augmentations = [found for name in names if (found := known[name]) is not None]
+        self.augmentations = [transforms.batched(found) for name in names if (found := known[name]) is not None]
         self.mixer = transforms.mixer(mix, num_classes)
         self.in_channels, self.num_classes, self.resize = in_channels, num_classes, resize
         self.mean, self.std, self.folds, self.fold = mean, std, folds, fold
         # How pictures from elsewhere become what is stored.
-        self.decode = Decode(len(mean) if mean is not None else in_channels, resize)
+        self.decode = Decode(len(mean) if mean is not None else in_channels, self.stored_size or resize)
         self.batch_size, self.eval_batch_size, self.val_fraction = batch_size, eval_batch_size, val_fraction
         self.seed, self.shuffle, self.drop_last, self.sampler = seed, shuffle, drop_last, sampler
         self.num_workers, self.resident, self.fit_on = num_workers, resident, fit_on
@@ -103,6 +108,11 @@ class ImageData(LightningDataModule):
         self.fingerprints: dict[str, dict[str, Any]] | None = None
         self._read: set[str] = set()
         self._generator = torch.Generator()
+
+    @functools.cached_property  # which a subclass, or an instance, may have of its own
+    def class_names(self) -> tuple[str, ...]:
+        """Of each label: its number, where a data set has no names."""
+        return tuple(map(str, range(self.num_classes)))
 
     def read_train(self) -> ImageArray:
         """All training images, stored form, those for validation among them."""
@@ -149,9 +159,10 @@ class ImageData(LightningDataModule):
 
     def _require(self, images: ImageArray) -> None:
         """Refuse images that do not fit what the configuration says of them."""
-        channels, largest = images.images.shape[1], int(images.labels.max())
-        names = getattr(self, "class_names", None)  # a data set of a user's own may have none
-        classes = largest + 1 if largest >= self.num_classes else len(names or ()) or self.num_classes
+        channels, largest, size = images.images.shape[1], int(images.labels.max()), images.images.shape[-1]
+        classes = largest + 1 if largest >= self.num_classes else len(self.class_names)
+        if size != self.resize and is_first():
+            log.info(f"images of {size} x {size} pixels are resized: data.resize={self.resize}")
         if self.mean is not None and len(self.mean) != channels:
             found = f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s)"
             raise InputError(f"{found}: give one each")
@@ -217,7 +228,9 @@ class ImageData(LightningDataModule):
             number = trainer.fit_loop.epoch_loop.batch_progress.current.ready
             place = (self.seed, trainer.current_epoch, number, trainer.global_rank)
             draws = self._generator.manual_seed(hash(place) & (2**63 - 1))
-            images = self.to_input(transforms.apply(self.augmentations, images, draws))
+            for augmentation in self.augmentations:
+                images = augmentation(images, draws)
+            images = self.to_input(images)
             if self.mixer is not None:
                 transforms.seed(draws)
                 images, labels = self.mixer(images, labels)

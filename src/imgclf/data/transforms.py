@@ -23,25 +23,21 @@ Transform = Callable[..., Tensor]
 Mix = Literal["none", "mixup", "cutmix"]
 
 
-def apply(transforms: Sequence[Transform], images: Tensor, generator: torch.Generator) -> Tensor:
-    """Send a batch through transforms, in their order."""
-    for transform in transforms:
-        if _takes_generator(transform):
-            images = transform(images, generator)
-        else:
-            seed(generator)
-            images = torch.stack([transform(image) for image in images])
-    return images
+def batched(transform: Transform) -> Transform:
+    """As one that is called with a batch and a generator: one that takes no generator gets the images one by one."""
+    if "generator" in inspect.signature(transform).parameters:
+        return transform
+
+    def each(images: Tensor, generator: torch.Generator) -> Tensor:
+        seed(generator)
+        return torch.stack([transform(image) for image in images])
+
+    return each
 
 
 def seed(generator: torch.Generator) -> None:
     """Seed torch's global random numbers from a generator, for what draws from those."""
     torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-
-
-@lru_cache(maxsize=64)
-def _takes_generator(transform: Transform) -> bool:
-    return "generator" in inspect.signature(transform).parameters
 
 
 def uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:

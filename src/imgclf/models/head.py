@@ -2,12 +2,14 @@
 
 from torch import nn
 
+from imgclf.errors import InputError
+
 
 def head_of(net: nn.Module, num_classes: int) -> str:
     """The name of the last linear layer or convolution that has ``num_classes`` outputs.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     found = ""
     for name, module in net.named_modules():
@@ -15,5 +17,5 @@ def head_of(net: nn.Module, num_classes: int) -> str:
         if isinstance(module, nn.Linear | nn.Conv2d) and outputs == num_classes:
             found = name
     if not found:
-        raise ValueError(f"{type(net).__name__} has no linear layer or convolution with {num_classes} outputs")
+        raise InputError(f"{type(net).__name__} has no linear layer or convolution with {num_classes} outputs")
     return found

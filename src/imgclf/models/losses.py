@@ -13,7 +13,7 @@ Weights = Literal["balanced"] | Sequence[NumberFrom0] | None
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy, of which every class has its weight.
+    """Cross-entropy, of which every class has its weight: the weighted mean over a process's share of a batch.
 
     Args:
         class_weights: one a class; ``balanced`` weighs a class with n of N training images, of k classes, by N / (k n),
@@ -36,8 +36,10 @@ class CrossEntropy(nn.Module):
             self.weight = torch.tensor(given, dtype=torch.float32, device=labels.device)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits float (n, k), labels int64 (n,) or, mixed, float (n, k), to their weighted mean."""
-        return F.cross_entropy(logits, labels, weight=self.weight, label_smoothing=self.label_smoothing)
+        """Logits float (n, k), labels int64 (n,) or, mixed, float (n, k), to their weighted mean; mixed ones to the sum
+        over n, as torch has it."""
+        weight = None if self.weight is None else self.weight.to(logits.dtype)
+        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
 
 
 class Focal(CrossEntropy):

@@ -30,10 +30,10 @@ def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str 
         close = nearest(name, names)
         hint = f"did you mean {close}? " if close else ""
         raise InputError(f"model.net.name={name}: {hint}torchvision has {', '.join(names)}")
-    # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights.
-    extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    if extra and weights is not None and in_channels == 3:
-        extra["transform_input"] = True  # their weights want other means, to which they turn ImageNet's
+    # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights; theirs
+    # want other means, to which they turn ImageNet's: always, since what goes on with them names no weights.
+    own = name in ("googlenet", "inception_v3")
+    extra = {"aux_logits": False, "init_weights": True, "transform_input": in_channels == 3} if own else {}
     net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
     if in_channels != 3:
         _replace_first_convolution(net, name, in_channels)
@@ -72,8 +72,8 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
         raise InputError(f"model.net.name={name}: timm has none. {f'Did you mean {near}?' if near else ''}")
     try:
         net: nn.Module = timm.create_model(name, weights == "DEFAULT", in_chans=in_channels, num_classes=num_classes)
-    except OSError as error:
-        raise InputError(f"model.net.weights=DEFAULT: {name} cannot be had ({error}); give a file") from error
+    except (OSError, RuntimeError) as error:  # the latter for a tag that timm does not know
+        raise InputError(f"model.net.name={name} model.net.weights={weights} cannot be had: {error}") from error
     if weights not in (None, "DEFAULT"):
         fit_weights(net, read_weights(Path(weights)), f"model.net.weights={weights}")
     return net
@@ -83,14 +83,19 @@ def preprocessing(net: Mapping[str, Any]) -> dict[str, Any]:
     """``mean`` and ``std`` by colour, of pixels in [0, 1], and ``size`` in pixels, of what the weights were trained on.
 
     Args:
-        net: the node ``model.net`` of the configuration: ``_target_`` and ``name``.
+        net: the node ``model.net`` of the configuration: ``_target_``, ``name`` and ``weights``.
+
+    Raises InputError: timm has none such.
     """
     if net["_target_"].endswith("timm_net"):
         import timm
 
         found: Any = timm.get_pretrained_cfg(net["name"])
+        if found is None:
+            raise InputError(f"model.net.name={net['name']}: timm has no weights for it; leave model.net.weights out")
         return {"mean": list(found.mean), "std": list(found.std), "size": found.input_size[-1]}
     from torchvision.models import get_model_weights
 
-    transforms = get_model_weights(net["name"]).DEFAULT.transforms()
+    known = get_model_weights(net["name"])
+    transforms = known.__members__.get(net["weights"], known.DEFAULT).transforms()  # of a file nobody knows
     return {"mean": transforms.mean, "std": transforms.std, "size": transforms.crop_size[0]}

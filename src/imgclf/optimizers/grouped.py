@@ -21,7 +21,7 @@ def grouped(
         decay_all: False lets weight decay leave out what has fewer than two dimensions: biases, and normalisation.
     """
     every = list(parameters)
-    if head_lr_factor == 1 and decay_all:
+    if not every or (head_lr_factor == 1 and decay_all):
         return every
     head = next(i for i in reversed(range(len(every))) if every[i].ndim > 1)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
