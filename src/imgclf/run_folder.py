@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,11 +105,7 @@ class RunFolder:
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
 
     def tidy(self) -> None:
-        """Bring to an end what a killed process has left half done; nobody may be at work in the folder."""
-        if (self.checkpoints / ".last.tmp").exists() and self.best.exists() and not self.last.exists():
-            # Killed between the two renamings of the first checkpoint, which best.ckpt and last.ckpt share.
-            with written_aside(self.last) as aside:
-                shutil.copyfile(self.best, aside)
+        """Remove what a killed process has left half written; nobody may be at work in the folder."""
         for place in (self.path, self.config_file.parent, self.checkpoints):
             for file in place.glob(".*.tmp"):
                 file.unlink(missing_ok=True)

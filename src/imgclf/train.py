@@ -25,7 +25,7 @@ from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
 from imgclf.finetuning import init_from
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
-from imgclf.resuming import refuse_to_resume
+from imgclf.resuming import decide, refuse_to_resume
 from imgclf.run_folder import RunFolder, write_whole
 from imgclf.summary import training_table
 from imgclf.tensorboard import close, settings_of, write_settings
@@ -126,14 +126,10 @@ def fit(config: DictConfig) -> None:
 
 def _decide(config: DictConfig, folder: RunFolder) -> None:
     """Put into the configuration what the folder and the batch system say about how to run it."""
-    OmegaConf.set_struct(config, False)
-    if config.get("retrain_on_all"):
-        config.data.fit_on = "train_valid"
-    if config.get("init_from"):
-        if not Path(config.init_from).exists():
-            raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
-        config.init_from = str(Path(config.init_from).absolute())
-    if slurm.is_restarted() and folder.last.exists() and "rerun" not in config:
+    if config.get("init_from") and not Path(config.init_from).exists():
+        raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
+    decide(config)
+    if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
         config.resume = str(folder.path)
 
 
@@ -178,7 +174,8 @@ def _outcome(folder: RunFolder) -> Any:
         if outcome == "interrupted":
             error_text = str(stop)
             folder.error_file.unlink(missing_ok=True)  # of processes that had lost their partner
-            log.warning(f"{stop}; continue with: uv run scripts/train.py {shlex.quote(f'resume={folder.path}')}")
+            command = f"continue with: uv run scripts/train.py {shlex.quote(f'resume={folder.path}')}"
+            log.warning(f"{stop}; {command if folder.last.exists() else 'there is no checkpoint to continue from'}")
         raise
     except BaseException as error:
         error_text = f"{type(error).__name__}: {error}"

@@ -99,14 +99,15 @@ def test_nothing_that_a_job_leaves_in_its_process_reaches_the_next(door: Door, t
 @pytest.mark.slow
 def test_a_job_that_has_changed_is_refused(door: Door, tmp_path: Path) -> None:
     job = tmp_path / "sweep" / "seed@1"
-    door("train.py", "-m", "seed=1,2", *TINY, "sweep.report=false")
+    door("train.py", *TINY[:4], "hydra.run.dir=first")
+    door("train.py", "-m", "seed=1,2", *TINY, "sweep.report=false", "init_from=first", "retrain_on_all=true")
     (job / "metrics.json").unlink()
     file = job / ".hydra" / "config.yaml"
     changed = config(job)
     changed["model"]["dropout"] = 0.25  # as though a file of conf/ had said so when it was begun
     file.write_text(yaml.safe_dump(changed))
     told = door("train.py", "-m", "seed=0,1,2", "sweep.resume=sweep", expect=2).stderr
-    assert ("seed=1" in told, "model.dropout was 0.25, is 0.0" in told) == (True, True)
+    assert ("seed=1" in told, "configuration: model.dropout was 0.25, is 0.0. Give" in told) == (True, True)
     assert jobs(job.parent) == {"seed@1", "seed@2"}, "no job was started"
 
 
