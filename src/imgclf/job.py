@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from imgclf import distributed
 from imgclf.check import check
-from imgclf.errors import InputError, tell
+from imgclf.errors import InputError, say, tell
 from imgclf.resuming import changed_keys, decide
 from imgclf.run_folder import RunFolder
 from imgclf.train import train
@@ -60,13 +60,14 @@ def _run(config: DictConfig) -> float | None:
         if not metrics:
             if not folder.error_file.exists():
                 folder.write_error(error)
-            folder.write_run(outcome="failed", error=f"{type(error).__name__}: {error}")
+            with contextlib.suppress(InputError):  # of a run.json that is damaged, as the sweep tells at its end
+                folder.write_run(outcome="failed", error=f"{type(error).__name__}: {error}")
             if config.sweep.on_error == "stop":
                 stop.touch()
             return None
     if name not in metrics and HydraConfig.get().sweeper.get("direction") is not None:
         tell(InputError(f"sweep.objective={name} is not among the metrics: {', '.join(sorted(metrics))}"))
-    value = None if folder.read_run().get("outcome") == "diverged" else metrics.get(name)
+    value = None if folder.told().get("outcome") == "diverged" else metrics.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -81,7 +82,7 @@ def _metrics(folder: RunFolder, config: DictConfig) -> dict[str, Any]:
                 sys.exit(tell(error))
     if metrics is not None:
         return metrics
-    print(f"\njob {HydraConfig.get().job.num + 1}: {folder.path.name}", flush=True)
+    say(f"\njob {HydraConfig.get().job.num + 1}: {folder.path.name}", is_kept=True)
     check(config, "train")  # of a search nobody has seen it before
     OmegaConf.set_struct(config, False)
     if folder.last.exists():

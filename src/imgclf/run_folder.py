@@ -82,6 +82,13 @@ class RunFolder:
         """Contents of run.json; empty where there is none yet."""
         return dict(_read(self.run_file, json.loads, dict, otherwise={}))
 
+    def told(self) -> dict[str, Any]:
+        """The same for a list of runs, in which that it is damaged is an outcome like others."""
+        try:
+            return self.read_run()
+        except InputError as error:
+            return {"outcome": "damaged", "error": str(error)}
+
     def read_metrics(self) -> dict[str, Any] | None:
         """Contents of metrics.json; None while the run is not finished."""
         return _read(self.metrics_file, json.loads, dict) if self.metrics_file.exists() else None

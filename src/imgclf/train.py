@@ -61,12 +61,12 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
             slurm.queue_again(stop.signum)
         raise
     metrics = folder.read_metrics() or {}
-    say(training_table(metrics, folder.path, on_board=any(folder.path.glob("events.out.tfevents.*"))))
+    say(training_table(metrics, folder.path, on_board=any(folder.path.glob("events.out.tfevents.*"))), is_kept=True)
     first = folder.read_run().get("rerun_of")
     if first is not None:
         same, text = verdict(RunFolder.existing(first), folder)
         folder.write_run(reproduced=same)
-        say(f"\n{text}")
+        say(f"\n{text}", is_kept=True)
         if not same:
             raise Failed(f"{folder.path} did not come to the numbers of {first}")
     return metrics

@@ -122,6 +122,10 @@ def test_a_run_killed_before_its_first_last_checkpoint_starts_over_but_none_with
     door("train.py", *QUICK, "hydra.run.dir=run", SLURM_RESTART_COUNT="1")  # as SLURM's queue starts it again
     door("train.py", "-m", "sweep.resume=sweep")
     assert [metrics(folder)["epochs"] for folder in (run, job)] == [1, 1]
+    (job / "run.json").write_text("")
+    (job / "metrics.json").unlink()
+    told = door("train.py", "-m", "sweep.resume=sweep", expect=1).stderr
+    assert ("1 of 2 jobs" in told, "  damaged  " in told, "Traceback" in told) == (True, True, False)
     (run / LAST).unlink()
     (run / "metrics.json").unlink()
     (run / "metrics.csv").write_text("epoch,step\n0,1\n1,2\n")

@@ -80,10 +80,12 @@ def test_what_is_wrong_with_any_point_is_said_before_the_first_job(refused: Refu
     for given, *words in (
         ("model=mlp,lenet,mpl", "model=mlp?"),
         ("optimizer.lr=0.1,1e-1", "optimizer.lr=0.1 ", "leave one of them out"),
+        ("optimizer.lr=0.1,0.2 sweep.seeds=2", "sweep.seeds=2", "seed=0,1"),
         ("optimizer.lr=0.1,-1 seed=0,1", "optimizer.lr=-1 seed=0", "1 more"),
     ):
         refused(f"train.py -m {given} {' '.join(TINY[:4])}", *words)
     refused("train.py -m seed=0,1", "start it once", LOCAL_RANK="1", RANK="0", WORLD_SIZE="2")
+    refused("train.py", "hydra.run.dir=", LOCAL_RANK="1", RANK="0", WORLD_SIZE="2")
     assert not (tmp_path / "logs").exists(), "not even a folder"
 
 
