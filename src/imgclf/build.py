@@ -103,8 +103,12 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
         if resume_from is None or not OmegaConf.is_dict(node):
             continue
         kind = node._target_.rpartition(".")[2]
-        if kind == "TensorBoardLogger":
-            node.purge_step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
+        if kind in ("TensorBoardLogger", "CSVLogger"):
+            step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
+            if kind == "TensorBoardLogger":
+                node.purge_step = step
+            elif node.get("version") is not None:  # Lightning would delete the rows of before
+                node.version = f"{node.version}/from_step_{step}".lstrip("/")
         elif kind in ids:
             node[KEPT_ELSEWHERE[kind]] = ids[kind]
     loggers: list[Logger] = list(built_group(config, "logger").values())

@@ -149,8 +149,11 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         start = {"start": now()}
         if "rerun" in config:
             start["rerun_of"] = str(Path(config.rerun).absolute())
-        by_hydra = HydraConfig.initialized()  # or a program of the user's own calls
+        # Else a program of the user's own calls, or has composed another run since.
+        by_hydra = HydraConfig.initialized() and folder.path.is_relative_to(HydraConfig.get().runtime.output_dir)
         given = RunFolder(config.rerun).read_overrides() if "rerun" in config else task_overrides() if by_hydra else []
+        if config.get("sweep", {}).get("seeds", 1) > 1:  # one of the seeds, which nobody has typed
+            given = [override for override in given if not override.startswith("seed=")] + [f"seed={config.seed}"]
         write_whole(folder.overrides_file, yaml.safe_dump(given))
         write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)

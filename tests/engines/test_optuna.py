@@ -29,6 +29,7 @@ def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path
     for trial in trials:
         runs = [sweep / trial / f"seed@{seed}" for seed in (0, 1)]
         assert [run_json(run)["seed"] for run in runs] == [0, 1]
+        assert "seed=1" in (runs[1] / ".hydra" / "overrides.yaml").read_text()
         assert "test/acc" not in metrics(runs[0]), "test images are not for choosing by"
         told.append(median(metrics(run)["best/val/acc"] for run in runs))
     assert f"best trial: best/val/acc {max(told):.4f} with optimizer.lr=" in done.stdout

@@ -118,7 +118,7 @@ class BestAndLast(Checkpoint):
         Raises:
             InputError: it cannot be written, or not be read again; those of earlier epochs stay.
         """
-        if trainer.fast_dev_run or not _weights_are_numbers(trainer):  # type: ignore[attr-defined]
+        if not _weights_are_numbers(trainer):
             return
         names, folder = names or ("last.ckpt",), RunFolder(trainer.default_root_dir).checkpoints
         files = [folder / f".{name.removesuffix('.ckpt')}.tmp" for name in names]
