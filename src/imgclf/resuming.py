@@ -8,6 +8,7 @@ from imgclf.build import frozen
 from imgclf.errors import InputError
 from imgclf.models.pretrained import read_checkpoint
 from imgclf.run_folder import RunFolder, flat
+from imgclf.slurm import is_restarted
 
 # What a resumed run keeps.
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
@@ -50,6 +51,6 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
     folder.read_overrides()
     if folder.last.is_file():
         read_checkpoint(folder.last)
-    elif not folder.last.exists() and (metrics is not None or len(folder.read_table()) > 1):
-        # One killed in its first epoch, before last.ckpt, has nothing to lose, and starts over.
+    elif not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):
+        # One killed in its first epoch has nothing to lose, and starts over; a batch job does in any case.
         raise InputError(f"there is no {folder.last} to continue from: restore it, or begin anew in another folder")
