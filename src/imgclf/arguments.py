@@ -12,7 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from imgclf import threads
-from imgclf.errors import InputError
+from imgclf.distributed import started_from_outside
+from imgclf.errors import InputError, say
 
 CONF = Path(__file__).parents[2] / "conf"
 # Keys whose values are quoted for whoever types them.
@@ -35,6 +36,9 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
         raise InputError(f"scripts/{name}.py does one thing at a time: leave -m out")
     if {"--help", "-h"} & set(flags):
         return name, overrides + _what_help_needs(name) + flags
+    named = {"hydra.run.dir", "resume"} & given.keys()
+    if name == "train" and started_from_outside() and not is_sweep and not named:
+        raise InputError("torchrun or srun start several processes, which need one folder: add hydra.run.dir=FOLDER")
     if given.get("sweep.resume") not in (None, "", "null"):
         if not is_sweep:
             raise InputError("sweep.resume goes on with a sweep: add -m")
@@ -124,7 +128,7 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
         raise InputError(f"{file} is not yours; if you know that it does no harm, add trust=[]: {shlex.join(begun)}")
     kept, flags_kept = _split([a for a in begun if a not in flags])
     kept = [a for a in kept if _key(a) not in {*keys, "sweep.resume", "hydra.sweep.dir"}]
-    print(f"sweep: uv run scripts/train.py {shlex.join([*flags, *flags_kept, *kept, *overrides])}", flush=True)
+    say(f"sweep: uv run scripts/train.py {shlex.join([*flags, *flags_kept, *kept, *overrides])}")
     here = [_quoted(f"{key}={Path(path).absolute()}") for key in ("sweep.resume", "hydra.sweep.dir")]
     if directory.is_dir():
         os.chdir(directory)  # relative paths mean what they meant

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -14,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from imgclf.callbacks.checkpoints import BestAndLast
+from imgclf.callbacks.checkpoints import BestAndLast, broken_weights
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError, explanation
 from imgclf.finetuning import Freeze
@@ -108,8 +107,12 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
         if resume_from is None or not OmegaConf.is_dict(node):
             continue
         kind = node._target_.rpartition(".")[2]
-        if kind == "TensorBoardLogger":
-            node.purge_step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
+        if kind in ("TensorBoardLogger", "CSVLogger"):
+            step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
+            if kind == "TensorBoardLogger":
+                node.purge_step = step
+            elif node.get("version") is not None:  # Lightning would delete the rows of before
+                node.version = f"{node.version}/from_step_{step}".lstrip("/")
         elif kind in ids:
             node[KEPT_ELSEWHERE[kind]] = ids[kind]
     loggers: list[Logger] = list(built_group(config, "logger").values())
@@ -131,7 +134,7 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
         model.load_state_dict(checkpoint["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error
-    if broken := [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]:
+    if broken := broken_weights(model):
         raise InputError(f"{file}: weights that are no numbers ({broken[0]}): train again with a lower optimizer.lr")
 
 

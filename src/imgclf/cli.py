@@ -100,9 +100,12 @@ def main(name: str) -> NoReturn:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:
         code = tell(explained(error, name))
-    if "imgclf.sweep" in sys.modules:  # not in Hydra's callback, which is left out where a sweeper raises
-        code = max(sys.modules["imgclf.sweep"].finish(), code)
-    flush()
+    try:
+        if "imgclf.sweep" in sys.modules:  # not in Hydra's callback, which is left out where a sweeper raises
+            code = max(sys.modules["imgclf.sweep"].finish(), code)
+        flush()
+    except Exception as error:
+        code = max(tell(error), code)
     sys.exit(code)
 
 

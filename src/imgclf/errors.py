@@ -81,29 +81,39 @@ def tell(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # whoever read the output has left, as head does
         return READER_GONE
     text = explanation(error)
-    if os.environ.get("IMGCLF_TRACEBACK") == "1" or (text is None and not isinstance(error, Failed)):
-        traceback.print_exception(error)
-    elif text is None:
-        text = str(error)
-    if text is not None:
-        rank = int(os.environ.get("RANK", "0"))
-        print(f"{f'process {rank}: ' if rank else ''}error: {text}", file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it
+        if os.environ.get("IMGCLF_TRACEBACK") == "1" or (text is None and not isinstance(error, Failed)):
+            traceback.print_exception(error)
+        elif text is None:
+            text = str(error)
+        if text is not None:
+            rank = int(os.environ.get("RANK", "0"))
+            print(f"{f'process {rank}: ' if rank else ''}error: {text}", file=sys.stderr)
     return USER_ERROR if explanation(error) is not None else FAILED
 
 
-def say(text: str) -> None:
-    """Print a result; that nobody reads it any more, as after ``| head -1``, changes nothing about what was done."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text)
-    flush()
+def say(text: str, *, is_kept: bool = False) -> None:
+    """Print a result; that nobody reads it any more, as after ``| head -1``, changes nothing about what was done.
+
+    Args:
+        text: the result.
+        is_kept: it stands in files, too, so that not even a full disk makes what was done a failure.
+    """
+    with contextlib.suppress(OSError if is_kept else BrokenPipeError):
+        try:
+            print(text)
+        finally:
+            flush()
 
 
 def flush() -> None:
     """Have what was printed go out; where nobody reads it any more, let Python not complain of that when it ends."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -19,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from imgclf import distributed
 from imgclf.check import check
-from imgclf.errors import InputError, tell
-from imgclf.resuming import changed_keys
+from imgclf.errors import InputError, say, tell
+from imgclf.resuming import changed_keys, decide
 from imgclf.run_folder import RunFolder
 from imgclf.train import train
 
@@ -51,20 +52,22 @@ def _run(config: DictConfig) -> float | None:
     if stop.exists():
         return None
     try:
-        metrics = _metrics(folder, config)
+        with contextlib.chdir(HydraConfig.get().runtime.cwd):  # relative paths mean what they meant to whoever began
+            metrics = _metrics(folder, config)
     except Exception as error:
         tell(error)
         metrics = folder.read_metrics() or {}
         if not metrics:
             if not folder.error_file.exists():
                 folder.write_error(error)
-            folder.write_run(outcome="failed", error=f"{type(error).__name__}: {error}")
+            with contextlib.suppress(InputError):  # of a run.json that is damaged, as the sweep tells at its end
+                folder.write_run(outcome="failed", error=f"{type(error).__name__}: {error}")
             if config.sweep.on_error == "stop":
                 stop.touch()
             return None
     if name not in metrics and HydraConfig.get().sweeper.get("direction") is not None:
         tell(InputError(f"sweep.objective={name} is not among the metrics: {', '.join(sorted(metrics))}"))
-    value = None if folder.read_run().get("outcome") == "diverged" else metrics.get(name)
+    value = None if folder.told().get("outcome") == "diverged" else metrics.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -73,23 +76,27 @@ def _metrics(folder: RunFolder, config: DictConfig) -> dict[str, Any]:
     with folder.lock(-1) if distributed.is_first() else contextlib.nullcontext():  # another sweep may be at this job
         metrics = folder.read_metrics()
         if metrics is not None or folder.last.exists():
-            refuse_changes(folder, config)
+            try:
+                refuse_changes(folder, config)
+            except InputError as error:  # of all trials of the search, which are not to be told its old values
+                sys.exit(tell(error))
     if metrics is not None:
         return metrics
-    print(f"\njob {HydraConfig.get().job.num + 1}: {folder.path.name}", flush=True)
+    say(f"\njob {HydraConfig.get().job.num + 1}: {folder.path.name}", is_kept=True)
     check(config, "train")  # of a search nobody has seen it before
     OmegaConf.set_struct(config, False)
     if folder.last.exists():
         config.resume = str(folder.path)
     else:
-        folder.table_file.unlink(missing_ok=True)
+        for file in (folder.table_file, folder.best):  # of a start that was killed before there was a last.ckpt
+            file.unlink(missing_ok=True)
     with isolated(), _own_gpus(config.trainer) as on_gpu:
-        os.chdir(HydraConfig.get().runtime.cwd)  # relative paths mean what they meant to whoever began
         return train(config, fresh=on_gpu) or {}
 
 
 def refuse_changes(folder: RunFolder, config: DictConfig) -> None:
     """A job that has begun must not be mistaken for another because a file of conf/ was changed."""
+    decide(config)
     changes = changed_keys(folder, config)
     if changes:
         told = f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}"

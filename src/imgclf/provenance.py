@@ -52,11 +52,13 @@ def now() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit, which files differ from it, and the patch that makes them; None outside a repository or without git."""
+    """Commit, which files differ from it, and the patch of those that git tracks; None outside a repository or without
+    git, the patch also where a file is not UTF-8."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10)
+        return done.stdout.decode(errors="surrogateescape")
 
     try:
         about: dict[str, Any] = {"commit": git("rev-parse", "HEAD").strip()}
@@ -64,9 +66,11 @@ def _git() -> dict[str, Any] | None:
         about |= {"dirty": bool(changed), "changed": changed[:50]}
         if changed:
             patch = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
-            about["diff"] = hashlib.blake2b(patch.encode(), digest_size=8).hexdigest()
-            about["patch"] = patch if len(patch) < _LARGEST_PATCH else None
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+            content = patch.encode(errors="surrogateescape")
+            about["diff"] = hashlib.blake2b(content, digest_size=8).hexdigest()
+            is_text = content.decode(errors="replace") == patch
+            about["patch"] = patch if is_text and len(patch) < _LARGEST_PATCH else None
+    except (OSError, subprocess.SubprocessError):
         return None
     return about
 

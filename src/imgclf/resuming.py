@@ -1,19 +1,22 @@
 """Whether a run may be gone on with: what it keeps, what may change, what must be there."""
 
-from omegaconf import DictConfig
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
 
 from imgclf.build import frozen
 from imgclf.errors import InputError
 from imgclf.models.pretrained import read_checkpoint
 from imgclf.run_folder import RunFolder, flat
+from imgclf.slurm import is_restarted
 
 # What a resumed run keeps.
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
-    """Keys of a configuration that are not as the folder keeps them, with both values; where and how long to train,
-    and what may be downloaded, do not count."""
+    """Keys of a configuration that are not as the folder keeps them, with both values; its name, the machines and what
+    may be downloaded do not count."""
     then, now_given = flat(folder.read_config()), flat(frozen(config))
     keys = [k for k in {**then, **now_given} if (k in then, then.get(k)) != (k in now_given, now_given.get(k))]
     keys = [k for k in keys if k in then or now_given[k] not in (None, [])]  # a newer version's, and not made use of
@@ -21,6 +24,15 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
     ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured)
     keys = [k for k in keys if k not in ignored and k.rpartition(".")[2] not in ("download", "weights", "url")]
     return [f"{key} was {then.get(key, 'not there')}, is {now_given.get(key, 'gone')}" for key in keys]
+
+
+def decide(config: DictConfig) -> None:
+    """Put into a configuration what a run folder keeps of it in another form."""
+    OmegaConf.set_struct(config, False)
+    if config.get("retrain_on_all"):
+        config.data.fit_on = "train_valid"
+    if config.get("init_from"):
+        config.init_from = str(Path(config.init_from).absolute())
 
 
 def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
@@ -39,5 +51,6 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
     folder.read_overrides()
     if folder.last.is_file():
         read_checkpoint(folder.last)
-    elif folder.read_table() and folder.best.exists() and not folder.last.exists():
-        raise InputError(f"there is no {folder.last} to continue from: restore it, or start anew")
+    elif not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):
+        # One killed in its first epoch has nothing to lose, and starts over; a batch job does in any case.
+        raise InputError(f"there is no {folder.last} to continue from: restore it, or begin anew in another folder")

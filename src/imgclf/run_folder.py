@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +82,13 @@ class RunFolder:
         """Contents of run.json; empty where there is none yet."""
         return dict(_read(self.run_file, json.loads, dict, otherwise={}))
 
+    def told(self) -> dict[str, Any]:
+        """The same for a list of runs, in which that it is damaged is an outcome like others."""
+        try:
+            return self.read_run()
+        except InputError as error:
+            return {"outcome": "damaged", "error": str(error)}
+
     def read_metrics(self) -> dict[str, Any] | None:
         """Contents of metrics.json; None while the run is not finished."""
         return _read(self.metrics_file, json.loads, dict) if self.metrics_file.exists() else None
@@ -106,11 +112,7 @@ class RunFolder:
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
 
     def tidy(self) -> None:
-        """Bring to an end what a killed process has left half done; nobody may be at work in the folder."""
-        if (self.checkpoints / ".last.tmp").exists() and self.best.exists() and not self.last.exists():
-            # Killed between the two renamings of the first checkpoint, which best.ckpt and last.ckpt share.
-            with written_aside(self.last) as aside:
-                shutil.copyfile(self.best, aside)
+        """Remove what a killed process has left half written; nobody may be at work in the folder."""
         for place in (self.path, self.config_file.parent, self.checkpoints):
             for file in place.glob(".*.tmp"):
                 file.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ The folders are the memory: a job whose metrics.json is there is finished, one w
 started. So it makes no difference which launcher runs the jobs, in which process, or how often.
 """
 
+import contextlib
 import json
 import shlex
 import sys
@@ -64,11 +65,13 @@ def _begin(config: DictConfig) -> None:
         _settle_search(config)
     jobs, split = None, getattr(get_class(config.hydra.sweeper._target_), "split_arguments", None)
     if split is not None:  # Hydra's own sweeper
+        if config.sweep.seeds > 1:
+            raise InputError(f"sweep.seeds={config.sweep.seeds} is for a search: for a grid give seed=0,1 and so on")
         given = parse([f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]) + given
         swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         jobs = _checked(config, split(given, None)[0], swept)
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
-        print(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}", flush=True)
+        say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".stop").unlink(missing_ok=True)
     about = {"arguments": sys.argv[1:], "directory": str(Path.cwd())}  # gone on with, too: it may have become more
@@ -164,21 +167,24 @@ def finish() -> int:
         from imgclf.report.terminal import write_report  # its libraries take a second
 
         try:
-            say(f"\n{write_report([folder])}")
+            say(f"\n{write_report([folder])}", is_kept=True)
         except InputError as error:  # the jobs are done; a full disk must not make the sweep a failed one
             later = f"uv run scripts/report.py {shlex.quote(f'sweep={folder}')}"
             print(f"no report: {error}\nto make it later: {later}", file=sys.stderr)
     best = folder / "optimization_results.yaml"  # written by the sweeper at its end
     if best.exists() and "best_params" in (found := yaml.safe_load(best.read_text(encoding="utf-8")) or {}):
         overrides = " ".join(f"{name}={value}" for name, value in found["best_params"].items())
-        say(f"\nbest trial: {settings.objective} {found['best_value']:.4f} with {overrides}")
-    out = sys.stderr if rest else sys.stdout
-    print(f"\n{len(jobs) - len(rest)} of {len(jobs)} jobs finished: {folder}", file=out, flush=True)
+        say(f"\nbest trial: {settings.objective} {found['best_value']:.4f} with {overrides}", is_kept=True)
+    lines = [f"\n{len(jobs) - len(rest)} of {len(jobs)} jobs finished: {folder}"]
     for job in rest[:20]:
-        run = {"outcome": "not begun"} | RunFolder(job).read_run()
-        print(f"  {run['outcome']:<11}  {job}  {jobs[job]}", file=out)
+        run = {"outcome": "not begun"} | RunFolder(job).told()
+        lines.append(f"  {run['outcome']:<11}  {job}  {jobs[job]}")
         if run.get("error"):
-            print(f"               {run['error'].splitlines()[0]}", file=out)
-    if rest:
-        print(f"go on with: uv run scripts/train.py -m {shlex.quote(f'sweep.resume={folder}')}", file=out)
-    return 1 if rest else 0
+            lines.append(f"               {run['error'].splitlines()[0]}")
+    if not rest:
+        say(lines[0], is_kept=True)
+        return 0
+    lines.append(f"go on with: uv run scripts/train.py -m {shlex.quote(f'sweep.resume={folder}')}")
+    with contextlib.suppress(OSError):
+        print("\n".join(lines), file=sys.stderr)
+    return 1

@@ -32,7 +32,8 @@ class TensorBoardLogger(pytorch_lightning.loggers.TensorBoardLogger):
 def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
     """The columns of settings: what every run has, and what the command line kept in ``folder`` gave this one."""
     columns = {group: config[group]._target_.rpartition(".")[2] for group in ("model", "data", "schedule")}
-    columns |= {"optimizer.lr": config.optimizer.lr, "seed": config.seed}
+    columns |= {"optimizer.lr": config.optimizer.lr} if "lr" in config.optimizer else {}  # else the class's own
+    columns["seed"] = config.seed
     for override in folder.read_overrides():
         key, _, text = override.lstrip("+~").partition("=")
         if not key.startswith(("hydra", "sweep", "name")) and key not in columns:

@@ -25,7 +25,7 @@ from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
 from imgclf.finetuning import init_from
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
-from imgclf.resuming import refuse_to_resume
+from imgclf.resuming import decide, refuse_to_resume
 from imgclf.run_folder import RunFolder, write_whole
 from imgclf.summary import training_table
 from imgclf.tensorboard import close, settings_of, write_settings
@@ -61,12 +61,12 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
             slurm.queue_again(stop.signum)
         raise
     metrics = folder.read_metrics() or {}
-    say(training_table(metrics, folder.path, on_board=any(folder.path.glob("events.out.tfevents.*"))))
+    say(training_table(metrics, folder.path, on_board=any(folder.path.glob("events.out.tfevents.*"))), is_kept=True)
     first = folder.read_run().get("rerun_of")
     if first is not None:
         same, text = verdict(RunFolder.existing(first), folder)
         folder.write_run(reproduced=same)
-        say(f"\n{text}")
+        say(f"\n{text}", is_kept=True)
         if not same:
             raise Failed(f"{folder.path} did not come to the numbers of {first}")
     return metrics
@@ -126,14 +126,10 @@ def fit(config: DictConfig) -> None:
 
 def _decide(config: DictConfig, folder: RunFolder) -> None:
     """Put into the configuration what the folder and the batch system say about how to run it."""
-    OmegaConf.set_struct(config, False)
-    if config.get("retrain_on_all"):
-        config.data.fit_on = "train_valid"
-    if config.get("init_from"):
-        if not Path(config.init_from).exists():
-            raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
-        config.init_from = str(Path(config.init_from).absolute())
-    if slurm.is_restarted() and folder.last.exists() and "rerun" not in config:
+    if config.get("init_from") and not Path(config.init_from).exists():
+        raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
+    decide(config)
+    if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
         config.resume = str(folder.path)
 
 
@@ -153,8 +149,11 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         start = {"start": now()}
         if "rerun" in config:
             start["rerun_of"] = str(Path(config.rerun).absolute())
-        by_hydra = HydraConfig.initialized()  # or a program of the user's own calls
+        # Else a program of the user's own calls, or has composed another run since.
+        by_hydra = HydraConfig.initialized() and folder.path.is_relative_to(HydraConfig.get().runtime.output_dir)
         given = RunFolder(config.rerun).read_overrides() if "rerun" in config else task_overrides() if by_hydra else []
+        if config.get("sweep", {}).get("seeds", 1) > 1:  # one of the seeds, which nobody has typed
+            given = [override for override in given if not override.startswith("seed=")] + [f"seed={config.seed}"]
         write_whole(folder.overrides_file, yaml.safe_dump(given))
         write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)
@@ -178,7 +177,8 @@ def _outcome(folder: RunFolder) -> Any:
         if outcome == "interrupted":
             error_text = str(stop)
             folder.error_file.unlink(missing_ok=True)  # of processes that had lost their partner
-            log.warning(f"{stop}; continue with: uv run scripts/train.py {shlex.quote(f'resume={folder.path}')}")
+            command = f"continue with: uv run scripts/train.py {shlex.quote(f'resume={folder.path}')}"
+            log.warning(f"{stop}; {command if folder.last.exists() else 'there is no checkpoint to continue from'}")
         raise
     except BaseException as error:
         error_text = f"{type(error).__name__}: {error}"

@@ -29,6 +29,7 @@ _REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("limit_train_batches", lambda v, _: v == 0, "nothing would be trained; give a number from 1, or a share"),
     ("val_check_interval", lambda v, _: v == 0, "give a number of batches from 1, or a share of an epoch"),
     ("overfit_batches", lambda v, _: v > 0, "Lightning would build the loaders anew; give debug=overfit"),
+    ("fast_dev_run", lambda v, _: bool(v), "nothing would be kept, and no epoch be best; give debug=fast"),
     ("strategy", lambda v, _: str(v).startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")), "give ddp"),
     ("sync_batchnorm", lambda v, device: v and device == "cpu", "torch has it for GPUs only; leave it out"),
     ("precision", lambda v, device: device == "cpu" and str(v) in ("16", "16-mixed"), "on a GPU only; give bf16-mixed"),

@@ -14,6 +14,7 @@ from run_files import metrics
 CONFIG, OVERRIDES = ".hydra/config.yaml", ".hydra/overrides.yaml"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 EVALUATE, MORE = "evaluate.py run=run", "train.py resume=run trainer.max_epochs=2"
+QUICK = ("debug=fast", "test=false", "model.hidden_sizes=[8]", "callbacks=bare", "logger=none")
 Change = Callable[[Path], object]
 
 
@@ -21,9 +22,8 @@ Change = Callable[[Path], object]
 def trained(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
     """A finished run of one epoch, and a sweep of two."""
     folder = tmp_path_factory.mktemp("trained")
-    quick = ("debug=fast", "test=false", "model.hidden_sizes=[8]", "callbacks=bare", "logger=none")
-    doors(folder)("train.py", *quick, "hydra.run.dir=run")
-    doors(folder)("train.py", "-m", *quick, "seed=0,1", "hydra.sweep.dir=sweep", "sweep.report=false")
+    doors(folder)("train.py", *QUICK, "hydra.run.dir=run")
+    doors(folder)("train.py", "-m", *QUICK, "seed=0,1", "hydra.sweep.dir=sweep", "sweep.report=false")
     return folder
 
 
@@ -109,6 +109,28 @@ def test_what_a_resumed_run_can_do_without_and_halves_that_a_killed_one_has_left
     door(*MORE.split())
     assert metrics(run)["epochs"] == 2
     assert not list(run.rglob("*.tmp"))
+
+
+def test_a_run_killed_before_its_first_last_checkpoint_starts_over_but_none_with_more_to_lose(
+    run: Path, door: Door, refused: Refused
+) -> None:
+    job = run.parent / "sweep" / "seed@1"
+    for folder in (run, job):
+        (folder / LAST).rename(folder / "checkpoints" / ".last.tmp")
+        (folder / "checkpoints" / ".last.tmp").write_bytes(b"")
+        (folder / "metrics.json").unlink()
+    door("train.py", *QUICK, "hydra.run.dir=run", SLURM_RESTART_COUNT="1")  # as SLURM's queue starts it again
+    door("train.py", "-m", "sweep.resume=sweep")
+    assert [metrics(folder)["epochs"] for folder in (run, job)] == [1, 1]
+    (job / "run.json").write_text("")
+    (job / "metrics.json").unlink()
+    told = door("train.py", "-m", "sweep.resume=sweep", expect=1).stderr
+    assert ("1 of 2 jobs" in told, "  damaged  " in told, "Traceback" in told) == (True, True, False)
+    (run / LAST).unlink()
+    (run / "metrics.json").unlink()
+    (run / "metrics.csv").write_text("epoch,step\n0,1\n1,2\n")
+    refused("train.py resume=run", LAST, "another folder")
+    door("train.py", *QUICK, "hydra.run.dir=run", SLURM_RESTART_COUNT="2")
 
 
 def test_an_evaluation_needs_only_configuration_and_checkpoint_wherever_they_are(run: Path, door: Door) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.stop import StopOnSignal
+from imgclf.errors import InputError
 
 BATCHES = 6
 
@@ -27,6 +29,7 @@ class Net(pl.LightningModule):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(4, 2)
+        self.register_buffer("mask", torch.tensor(-math.inf))  # as that of a transformer
         self.scores = scores
         self.losses = losses
 
@@ -141,6 +144,17 @@ def test_what_a_killed_process_left_is_not_written_through(fit: Fit, tmp_path: P
     fit(checkpoint(), [0.9, 0.1], resume=True)
     assert torch.load(folder / "best.ckpt", weights_only=True)["global_step"] == BATCHES
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2 * BATCHES
+
+
+class Odd(pl.Callback):
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": np.float64(0.5)}
+
+
+def test_a_checkpoint_that_could_not_be_read_again_is_told_of_at_once(fit: Fit, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no numpy\..*state_dict\(\)"):
+        fit(checkpoint(), [0.9, 0.8], Odd())
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_a_run_that_early_stopping_has_ended_is_over_when_it_is_resumed(fit: Fit) -> None:

@@ -47,7 +47,6 @@ def test_every_image_is_counted_once_in_each_validation_under_its_names(fit: Any
         # validated after 2 and 4 epochs; due after 3 (so 4)
         (3, {"max_epochs": 4, "check_val_every_n_epoch": 2}, [7]),
         (100, {"max_epochs": 9, "max_steps": 4}, [3]),  # an early end
-        (1, {"fast_dev_run": True}, []),
     ],
 )
 def test_which_validations_are_drawn(

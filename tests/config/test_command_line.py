@@ -60,6 +60,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("optimizer.lr=-1", "optimizer", "-1"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
     ("trainer.limit_train_batches=0", "limit_train_batches=0"),
+    ("+trainer.fast_dev_run=true", "debug=fast"),
     # what does not go together
     ("data.batch_size=100000", "data.batch_size=100000", "9000"),
     ("data.num_classes=5", "data.num_classes=5", "label 9"),

@@ -29,6 +29,7 @@ def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path
     for trial in trials:
         runs = [sweep / trial / f"seed@{seed}" for seed in (0, 1)]
         assert [run_json(run)["seed"] for run in runs] == [0, 1]
+        assert "seed=1" in (runs[1] / ".hydra" / "overrides.yaml").read_text()
         assert "test/acc" not in metrics(runs[0]), "test images are not for choosing by"
         told.append(median(metrics(run)["best/val/acc"] for run in runs))
     assert f"best trial: best/val/acc {max(told):.4f} with optimizer.lr=" in done.stdout
@@ -39,6 +40,8 @@ def test_a_search_is_told_medians_and_is_gone_on_with(door: Door, tmp_path: Path
     assert {trial: snapshot(sweep / trial) for trial in trials} == before
     assert len(jobs(sweep)) == 3
     assert "6 of 6 jobs finished" in done.stdout
+    told = door("train.py", "-m", "sweep.resume=search", "trainer.limit_train_batches=3", expect=2).stderr
+    assert "trainer.limit_train_batches was 2, is 3" in told
 
 
 def test_a_trial_that_diverged_has_failed_and_the_search_goes_on(door: Door, tmp_path: Path) -> None:

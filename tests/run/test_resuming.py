@@ -44,11 +44,14 @@ def test_a_run_stopped_by_ctrl_c_continues_to_the_very_numbers(
 def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door, tmp_path: Path) -> None:
     whole, moved = tmp_path / "whole", tmp_path / "a place"
     door("train.py", *SHORT, "hydra.run.dir=whole")
-    door("train.py", *SHORT, "trainer.max_epochs=1", "hydra.run.dir=first")
+    door("train.py", *SHORT[:3], *SHORT[4:], "logger=csv", "trainer.max_epochs=1", "hydra.run.dir=first")
     (tmp_path / "first").rename(moved)
+    rows = (moved / "csv" / "metrics.csv").read_text()
     door("train.py", "resume=a place", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
     assert_same(moved, whole)
     assert not (tmp_path / "first").exists()
+    (more,) = moved.glob("csv/from_step_*/metrics.csv")
+    assert (moved / "csv" / "metrics.csv").read_text() == rows != more.read_text()
     (whole / "metrics.json").unlink()  # as though it had been stopped before its test
     door("train.py", "resume=whole")
     assert metrics(whole) == metrics(moved)

@@ -80,10 +80,12 @@ def test_what_is_wrong_with_any_point_is_said_before_the_first_job(refused: Refu
     for given, *words in (
         ("model=mlp,lenet,mpl", "model=mlp?"),
         ("optimizer.lr=0.1,1e-1", "optimizer.lr=0.1 ", "leave one of them out"),
+        ("optimizer.lr=0.1,0.2 sweep.seeds=2", "sweep.seeds=2", "seed=0,1"),
         ("optimizer.lr=0.1,-1 seed=0,1", "optimizer.lr=-1 seed=0", "1 more"),
     ):
         refused(f"train.py -m {given} {' '.join(TINY[:4])}", *words)
     refused("train.py -m seed=0,1", "start it once", LOCAL_RANK="1", RANK="0", WORLD_SIZE="2")
+    refused("train.py", "hydra.run.dir=", LOCAL_RANK="1", RANK="0", WORLD_SIZE="2")
     assert not (tmp_path / "logs").exists(), "not even a folder"
 
 
@@ -99,14 +101,15 @@ def test_nothing_that_a_job_leaves_in_its_process_reaches_the_next(door: Door, t
 @pytest.mark.slow
 def test_a_job_that_has_changed_is_refused(door: Door, tmp_path: Path) -> None:
     job = tmp_path / "sweep" / "seed@1"
-    door("train.py", "-m", "seed=1,2", *TINY, "sweep.report=false")
+    door("train.py", *TINY[:4], "hydra.run.dir=first")
+    door("train.py", "-m", "seed=1,2", *TINY, "sweep.report=false", "init_from=first", "retrain_on_all=true")
     (job / "metrics.json").unlink()
     file = job / ".hydra" / "config.yaml"
     changed = config(job)
     changed["model"]["dropout"] = 0.25  # as though a file of conf/ had said so when it was begun
     file.write_text(yaml.safe_dump(changed))
     told = door("train.py", "-m", "seed=0,1,2", "sweep.resume=sweep", expect=2).stderr
-    assert ("seed=1" in told, "model.dropout was 0.25, is 0.0" in told) == (True, True)
+    assert ("seed=1" in told, "configuration: model.dropout was 0.25, is 0.0. Give" in told) == (True, True)
     assert jobs(job.parent) == {"seed@1", "seed@2"}, "no job was started"
 
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from own import OWN, network
 from run_files import metrics, run_json, table
 
 import imgclf
+from imgclf.run_folder import RunFolder
+from imgclf.summary import training_table
 
 
 def test_the_plain_command_trains_tests_and_says_where_things_are(door: Door, tmp_path: Path) -> None:
@@ -62,6 +65,8 @@ def test_the_table_shows_the_tested_epoch_and_the_last_apart(door: Door, tmp_pat
     assert [values[f"best/{kind}"] for kind in kinds] == best
     assert [values[kind] for kind in kinds] == last
     assert re.search(rf"^train +{best[0]:.4f} +{best[1]:.4f}\nvalidation +{best[2]:.4f}", shown, re.M)
+    undefined = {"epochs": 1, "images_per_second": None, "seconds": 1.0, "test/auroc": None}
+    assert re.search(r"test/auroc +nan\n0 training", training_table(undefined, tmp_path, on_board=False))
     assert f"train {last[0]:.4f}, {last[1]:.4f}; validation {last[2]:.4f}" in shown
 
 
@@ -80,6 +85,10 @@ def test_run_json_says_how_the_code_differs_from_its_commit(tmp_path: Path) -> N
     subprocess.run(["git", "checkout", "-q", "."], cwd=checkout, check=True)
     subprocess.run(["git", "apply"], cwd=checkout, input=git["patch"], text=True, check=True)
     assert file.read_text().endswith("# a change of mine\n")
+    (checkout / "README.md").write_bytes(b"\xe9")
+    command[1:] = ["-c", "from imgclf.provenance import provenance; print(provenance()['git'])"]
+    told = subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True, text=True).stdout
+    assert (head.strip() in told, "'patch': None" in told) == (True, True), told
 
 
 def test_an_error_of_the_program_keeps_its_traceback_and_leaves_the_folder_to_the_next_but_to_one_at_a_time(
@@ -103,10 +112,10 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lean = "import sys, imgclf; assert not {'torch', 'hydra'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", lean], check=True)
     monkeypatch.chdir(tmp_path)
-    for seed in (0, 1):
-        given = ("debug=fast", "callbacks=bare", "logger=none", f"seed={seed}", "name=here")
-        found = imgclf.fit(imgclf.compose(given))
-        assert found is not None
-        assert found["epochs"] == 1
+    given = ("debug=fast", "callbacks=bare", "logger=none", "name=here", "optimizer=adamw", "~optimizer.lr")
+    configs = [imgclf.compose((*given, f"seed={seed}")) for seed in (0, 1)]
+    with ThreadPoolExecutor() as threads:
+        assert [threads.submit(imgclf.fit, config).result()["epochs"] for config in configs] == [1, 1]
     runs = sorted((tmp_path / "logs" / "runs" / "here").iterdir())
     assert [(run_json(run)["seed"], run_json(run)["outcome"]) for run in runs] == [(0, "finished"), (1, "finished")]
+    assert [RunFolder(run).read_overrides()[-1:] for run in runs] == [[], ["seed=1"]], "no other run's"

@@ -2,12 +2,17 @@
 
 import math
 import os
+import pickle
+import re
 import shutil
 import time
+from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from torch import nn
 
 from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
@@ -51,6 +56,7 @@ class BestAndLast(Checkpoint):
         self._over_at: int | None = None  # max_epochs of the run that early stopping has ended
         self._has_validated = False
         self._is_ahead = False  # best.ckpt knows of a score that last.ckpt does not
+        self._is_readable = False  # what this process writes; that holds for all, or for none
         self._saved = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -110,9 +116,9 @@ class BestAndLast(Checkpoint):
         """Write a checkpoint under these names, ``last.ckpt`` if none is given; every process must call it.
 
         Raises:
-            InputError: it cannot be written; those of earlier epochs stay.
+            InputError: it cannot be written, or not be read again; those of earlier epochs stay.
         """
-        if trainer.fast_dev_run or not _weights_are_numbers(trainer):  # type: ignore[attr-defined]
+        if not _weights_are_numbers(trainer):
             return
         names, folder = names or ("last.ckpt",), RunFolder(trainer.default_root_dir).checkpoints
         files = [folder / f".{name.removesuffix('.ckpt')}.tmp" for name in names]
@@ -124,6 +130,9 @@ class BestAndLast(Checkpoint):
             if trainer.is_global_zero:
                 with files[0].open("r+b") as written:
                     os.fsync(written.fileno())  # some file systems rename at once, and write half a minute later
+                if not self._is_readable:
+                    _require_readable(files[0])
+                    self._is_readable = True
                 for file in files[1:]:
                     try:  # both are only ever replaced, never written to, so that they may share their bytes
                         os.link(files[0], file)
@@ -179,7 +188,23 @@ def can_resume_after(trainer: Trainer, *, validated: bool = False) -> bool:
     return validated or not loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
 
 
+def _require_readable(file: Path) -> None:
+    """Refuse a checkpoint that only pickle could read, before hours have gone into others like it."""
+    try:
+        torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        file.unlink()
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        told = f"a checkpoint may hold tensors and plain values alone, no {found[1] if found else 'others'}"
+        raise InputError(f"{told}: keep it out of save_hyperparameters() and of state_dict()") from error
+
+
+def broken_weights(model: nn.Module) -> list[str]:
+    """Names of the weights that are no numbers. Buffers may be infinite, as the mask of a transformer is."""
+    broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    return broken + [name for name, buffer in model.named_buffers() if bool(buffer.isnan().any())]
+
+
 def _weights_are_numbers(trainer: Trainer) -> bool:
     """The answer of all processes, each of which has running means of its own."""
-    is_finite = all(bool(tensor.isfinite().all()) for tensor in trainer.lightning_module.state_dict().values())
-    return bool(trainer.strategy.reduce_boolean_decision(is_finite))
+    return bool(trainer.strategy.reduce_boolean_decision(not broken_weights(trainer.lightning_module)))

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Collection
 from types import FrameType
@@ -104,6 +105,8 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._looked_at = trainer.global_step
+        if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+            return
         # Here and not earlier: Lightning installs handlers of its own just before.
         self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM, *self.also)}
 

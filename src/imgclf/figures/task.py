@@ -73,6 +73,8 @@ class Schedules:
         unused = ("figure.curves", "figure.warmup_updates") if own else ("optimizer",)
         if given := [override for override in task_overrides() if override.lstrip("+~").startswith(unused)]:
             raise InputError(f"{given[0]} changes nothing {'with' if own else 'without'} schedule=CHOICE: leave it out")
+        if own and "lr" not in config.optimizer:
+            raise InputError("optimizer.lr is not given, and drawn from: add +optimizer.lr=RATE")
         entries = {config.schedule._target_.split(".")[-1]: config} if own else config.figure.curves
         lines = {"as configured": {}} if own else {"plain": {}, "warmed up": {"warmup_updates": self.warmup_updates}}
         shown = sorted({*range(0, self.updates, max(1, self.updates // 6)), self.updates - 1})

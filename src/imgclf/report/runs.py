@@ -73,7 +73,7 @@ def _read_run(folder: Path, source: Path, top: Path) -> tuple[Any, ...]:
     metrics = {k: v if isinstance(v, float) and math.isfinite(v) else math.nan for k, v in metrics.items()}
     outcome = run.get("outcome")
     if given is not None:
-        is_lost = any("/" in name and math.isnan(value) for name, value in metrics.items())
+        is_lost = any(name.endswith("/loss") and math.isnan(value) for name, value in metrics.items())
         outcome = DIVERGED if is_lost or outcome == DIVERGED else FINISHED
     elif problems or outcome not in ("failed", "interrupted", DIVERGED):
         outcome = "damaged" if problems or outcome == FINISHED else "unfinished"
