@@ -144,9 +144,6 @@ def decoded(
                 for old in {*cache.glob(f"{glob.escape(prefix)}*")} - {entry}:
                     shutil.rmtree(old, ignore_errors=True)
     sums, kept = (np.load(entry / f"{name}.npy", allow_pickle=False) for name in ("sums", "kept"))
-    if len(kept) < len(files):
-        left_out = f"{len(files) - len(kept):,} of {len(files):,}"
-        log.warning(f"{folder}: {left_out} pictures could not be read, and are left out")
     images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
     about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
     return as_tensors(images, np.array(labels, dtype=np.int64)[kept], **about_them), kept

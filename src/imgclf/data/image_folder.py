@@ -116,6 +116,10 @@ class ImageFolder(ImageData):
             if is_trained_on:
                 self._require_every_class(listed[0][1])  # before they are decoded; afterwards some may be left out
             images, kept = decoded(files, labels, self.dir, self.decode, part=part, **self.how)
+            if len(kept) < len(files):  # which ones, was told when they were decoded
+                log.warning(
+                    f"{self.dir}: {len(files) - len(kept):,} of {len(files):,} pictures are left out as damaged"
+                )
             self._parts[part] = images, int(np.searchsorted(kept, len(listed[0][0])))
         return self._parts[part]
 
