@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import made_up
+import nbformat
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Done, run_here
+from nbclient import NotebookClient
 from PIL import Image
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
@@ -113,3 +115,16 @@ def test_every_command_can_be_pasted_as_it_stands(name: str) -> None:
 
 def test_readme_is_short() -> None:
     assert len(DOCUMENTS["README.md"].splitlines()) <= 180
+
+
+@pytest.mark.slow
+def test_the_notebook_trains_loads_and_shows_and_is_kept_without_outputs(tmp_path: Path) -> None:
+    notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [kind for cell in code for output in cell.outputs for kind in output.get("data", {})]
+    assert (shown.count("text/html"), shown.count("image/png")) == (1, 2), "a table, and two figures"
+    assert [path for path in tmp_path.rglob("metrics.json") if "lenet" in str(path)]
+    told = "".join(output.text for cell in code for output in cell.outputs if output.output_type == "stream")
+    assert "Warning" not in told

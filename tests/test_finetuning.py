@@ -17,6 +17,7 @@ import imgclf
 from imgclf.errors import InputError
 from imgclf.models.torchvision_net import torchvision_net
 
+Weights = dict[str, torch.Tensor]
 RESNET = ("model=resnet18", "data.resize=32", "debug=fast", "data.batch_size=32", "data.eval_batch_size=50")
 RESNET += ("logger=none", "callbacks=bare")
 
@@ -27,9 +28,7 @@ def source(undisturbed: Undisturbed) -> Path:
     return undisturbed(*RESNET)
 
 
-def test_another_runs_backbone_gets_a_new_head_and_named_layers_are_held(
-    source: Path, door: Door, tmp_path: Path
-) -> None:
+def test_another_runs_backbone_gets_a_new_head_and_is_held(source: Path, door: Door, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (600, 1, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(600) % 2)
     given = (*RESNET, "data=arrays", "data.file=x.npz", "data.num_classes=2", "test=false")
@@ -45,9 +44,7 @@ def test_another_runs_backbone_gets_a_new_head_and_named_layers_are_held(
 
 
 @pytest.mark.slow
-def test_what_is_unfrozen_later_is_trained_from_then_on_and_resumes_to_the_very_numbers(
-    source: Path, door: Door, tmp_path: Path
-) -> None:
+def test_what_is_unfrozen_later_is_trained_from_then_on(source: Path, door: Door, tmp_path: Path) -> None:
     given = (*RESNET, f"init_from={source}", "freeze=backbone", "unfreeze_at_epoch=1")
     door("train.py", *given, "trainer.max_epochs=1", "hydra.run.dir=parts")
     before, first = weights(source), weights(tmp_path / "parts")
@@ -99,15 +96,15 @@ def photos(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def pretrained(tmp_path: Path) -> dict[str, torch.Tensor]:
+def pretrained(tmp_path: Path) -> Weights:
     """torchvision's form of ResNet-18 for 1,000 classes, as ``w.pth``."""
     net = torchvision.models.resnet18()
     torch.save(net.state_dict(), tmp_path / "w.pth")
     return net.state_dict()
 
 
-def test_the_last_layer_of_a_torchvision_network_is_trained_on_photos(
-    photos: tuple[str, ...], pretrained: dict[str, torch.Tensor], door: Door, tmp_path: Path
+def test_the_last_layer_is_trained_on_photos(
+    photos: tuple[str, ...], pretrained: Weights, door: Door, tmp_path: Path
 ) -> None:
     size = ("model=torchvision", "data.stored_size=32", "trainer.max_epochs=1", "freeze=backbone")
     told = door("train.py", *photos, *size, "model.net.weights=w.pth", "hydra.run.dir=run")
@@ -122,7 +119,7 @@ def test_the_last_layer_of_a_torchvision_network_is_trained_on_photos(
 
 
 def test_default_weights_are_downloaded_once_and_held_against_their_checksum(
-    pretrained: dict[str, torch.Tensor], served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pretrained: Weights, served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     packed = (tmp_path / "w.pth").read_bytes()
@@ -160,8 +157,8 @@ def test_preprocessing_is_what_the_weights_or_the_run_were_trained_with_unless_g
     assert imgclf.compose([*given, "data.resize=48", "data.in_channels=1"]).data.mean == [0.286]
 
 
-def test_grey_images_through_the_weights_of_a_colour_network_answer_as_colours_would(
-    pretrained: dict[str, torch.Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_grey_images_are_answered_as_colours(
+    pretrained: Weights, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="imgclf")
     logging.getLogger("imgclf").propagate = True

@@ -1,7 +1,8 @@
-"""A trained network in a Python prompt, and as a file for other programs."""
+"""A trained network in a Python prompt, on pictures of any kind, and as a file for other programs."""
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,12 @@ from imgclf.errors import InputError
 @pytest.fixture
 def run(undisturbed: Undisturbed) -> Path:
     """A run folder, of a network that was trained a little."""
-    return undisturbed("trainer.max_epochs=1", "callbacks=bare", "logger=none")
+    return undisturbed("trainer.max_epochs=3", "callbacks=bare", "logger=none")
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as table:
+        return list(csv.DictReader(table))
 
 
 def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path, tmp_path: Path, door: Door) -> None:
@@ -45,8 +51,8 @@ def test_arrays_pictures_and_paths_are_predicted_as_the_run_tests_them(run: Path
     assert predictor.predict([]).shape == (0, 10)
     assert (len(predictor.embed([])), len(predictor.predict(np.zeros((40, 50, 4), np.uint8)))) == (0, 1)  # RGBA
     door("predict.py", f"run={run}", f"images={tmp_path}")
-    with (run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv").open(newline="") as table:
-        told = [[float(row[name]) for name in CLASS_NAMES] for row in csv.DictReader(table)]
+    table = rows(run / "predicted" / f"{str(tmp_path).strip('/').replace('/', '_')[-80:]}.csv")
+    told = [[float(row[name]) for name in CLASS_NAMES] for row in table]
     # The command computes in bfloat16 where the machine can.
     np.testing.assert_allclose(predictor.predict(paths, average_flips=True), told, atol=5e-3)
 
@@ -73,9 +79,7 @@ def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused
 
 
 @pytest.mark.parametrize("kind", ["safetensors", *(pytest.param(x, marks=pytest.mark.slow) for x in ("onnx", "torch"))])
-def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_size(
-    kind: str, run: Path, door: Door
-) -> None:
+def test_an_exported_network_gives_the_runs_probabilities(kind: str, run: Path, door: Door) -> None:
     needed = {"onnx": "onnxscript", "safetensors": "safetensors"}
     if kind in needed:
         pytest.importorskip(needed[kind], reason="uv sync --extra export")
@@ -101,3 +105,53 @@ def test_an_exported_network_gives_the_runs_probabilities_for_batches_of_any_siz
         predictor.model.net.load_state_dict(load_file(file))
         found = predictor.predict(images[:9, 0])
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_pictures_are_classified_as_the_test_images_are(run: Path, door: Door, tmp_path: Path) -> None:
+    images, labels = read_part(MINI, "t10k")
+    folder = tmp_path / "my pictures"
+    (folder / "more").mkdir(parents=True)
+    for number in range(70):
+        Image.fromarray(images[number, 0]).save(folder / ("more" if number % 2 else "") / f"{number:03}.png")
+    done = door("predict.py", f"run={run}", "images=my pictures", "average_flips=false", "data.eval_batch_size=32")
+    for words in ("70 pictures", "28 x 28, grey", "… and 50 more"):
+        assert words in done.stdout
+    found = rows(run / "predicted" / "my_pictures.csv")
+    assert {row["file"] for row in found} == {f"{'more/' * (n % 2)}{n:03}.png" for n in range(70)}
+    right = [row["class"] == CLASS_NAMES[labels[int(row["file"][-7:-4])]] for row in found]
+    assert sum(right) >= 50, "as many as such a network gets right, which needs the very way of training"
+    for row in found:
+        shares = {name: float(row[name]) for name in CLASS_NAMES}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert row["class"] == max(shares, key=lambda name: shares[name])
+        assert float(row["probability"]) == max(shares.values())
+    assert Image.open(run / "predicted" / "my_pictures.png").width > 6 * 160, "six pictures side by side"
+
+    # A large coloured photograph of the same shirt is taken for the same shirt; what is damaged is named.
+    large = tmp_path / "large"
+    large.mkdir()
+    canvas = Image.new("RGB", (400, 280), (0, 0, 90))
+    canvas.paste(Image.fromarray(images[0, 0]).resize((280, 280), Image.Resampling.NEAREST).convert("RGB"), (60, 0))
+    canvas.save(large / "photo.jpg", quality=95)
+    odd = os.fsdecode(os.fsencode(large) + b"/\xff\xfe.png")  # no UTF-8
+    Path(odd).write_bytes((folder / "000.png").read_bytes())
+    (large / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = door("predict.py", f"run={run}", "images=large", "average_flips=false", expect=1)
+    assert "not classified: large/broken.png" in done.stderr
+    first = next(row["class"] for row in found if row["file"] == "000.png")
+    assert [row["class"] for row in rows(run / "predicted" / "large.csv")] == [first, first]
+    assert len(rows(run / "predicted" / "my_pictures.csv")) == 70, "another's answers are left alone"
+
+
+def test_a_pattern_and_a_long_name_in_80_columns(run: Path, door: Door, tmp_path: Path) -> None:
+    name = f"{'long' * 20}\nline.webp"
+    Image.new("L", (28, 28)).save(tmp_path / name)
+    done = door("predict.py", f"run={run}", "images=lo*.webp")
+    (line,) = done.stdout.split("\nfile")[1].split("\n\n")[0].splitlines()[1:]
+    assert len(line) <= 80
+
+
+def test_what_cannot_be_classified_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("nothing")
+    refused(f"predict.py run={run} images=bad.png", "none of the 1 files could be read")
+    refused(f"predict.py run={run}", "has no unlabelled images: give some by images=FOLDER")

@@ -1,6 +1,7 @@
-"""Full and read-only disks, limits, a closed output."""
+"""Data files that are damaged, missing or oddly named; full and read-only disks; a closed output."""
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Door, Refused, contents
-from made_up import write
+from made_up import TEST, archive, write
 from run_files import run_json
 
 QUICK = ("logger=none", "test=false", "debug=fast", "model.hidden_sizes=[64]")
-KAGGLE = ("data=kaggle_cifar10", "data.dir=data", "data.augment=none", "data.batch_size=8")
+SMALL = f"{shlex.join(QUICK)} data.batch_size=8"
+FASHION = f"train.py data=fashion_mnist data.dir=data data.system_dir=null data.download=false {SMALL}"
+KAGGLE = f"train.py data=kaggle_cifar10 data.dir=data data.augment=none {SMALL}"
+IMAGES = "train-images-idx3-ubyte"
+ODD = "my data, ü & 数据"
 Disk = Callable[[int], Path]
 
 
@@ -40,7 +45,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 def test_a_full_disk_takes_no_checkpoint_and_no_submission_away(door: Door, disk: Disk, tmp_path: Path) -> None:
     write(tmp_path / "data")
     run = disk(4000) / "run"
-    door("train.py", *KAGGLE, *QUICK, f"hydra.run.dir={run}")
+    door(*KAGGLE.split(), f"hydra.run.dir={run}")
     door("predict.py", f"run={run}")
     before = {file: file.read_bytes() for file in (*run.glob("checkpoints/*"), run / "submission.csv")}
     assert len(before) == 3
@@ -81,3 +86,26 @@ def test_nobody_reads_the_output(tmp_path: Path) -> None:
         assert subprocess.run(command, cwd=tmp_path, timeout=300).returncode == 0, given
     for run in ("run", "full", "sweep/0"):
         assert run_json(tmp_path / run)["outcome"] == "finished"
+
+
+def test_files_that_are_none_and_data_that_are_not_there(refused: Refused, tmp_path: Path) -> None:
+    refused(FASHION, "data", "data.dir")
+    refused(KAGGLE, "data lacks train", "demo=true")
+    (tmp_path / "data").mkdir()
+    for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (tmp_path / "data" / name).write_bytes(b"")
+    refused(FASHION, IMAGES)  # the last one is missing
+    os.mkfifo(tmp_path / "data" / IMAGES)
+    refused(FASHION, IMAGES)
+
+
+def test_folders_and_files_with_odd_names_that_may_only_be_read(door: Door, tmp_path: Path) -> None:
+    (tmp_path / ODD).mkdir()
+    (tmp_path / ODD / "ü 1.zip").write_bytes(archive())
+    door("prepare_kaggle.py", f"archive={ODD}/ü 1.zip", f"dir={ODD}", "tree=true")
+    for path in (tmp_path / ODD).rglob("*"):
+        path.chmod(0o555)
+    given = shlex.split(KAGGLE.replace("data.dir=data ", f"\"data.dir='{ODD}'\" "))
+    door(*given, f"hydra.run.dir='runs, ü/{ODD}'")
+    door("predict.py", f"run=runs, ü/{ODD}")
+    assert (tmp_path / "runs, ü" / ODD / "submission.csv").read_text().count("\n") == TEST + 1

@@ -74,9 +74,7 @@ DAMAGED: list[tuple[str, Change, str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("file", "change", "command", "words"), DAMAGED)
-def test_what_is_damaged_is_named_and_nothing_more_is_lost(
-    file: str, change: Change, command: str, words: list[str], run: Path, door: Door
-) -> None:
+def test_damage_is_named(file: str, change: Change, command: str, words: list[str], run: Path, door: Door) -> None:
     change(run / file)
     before = contents(run / "checkpoints")
     told = door(*command.split(), expect=2).stderr
@@ -111,9 +109,7 @@ def test_what_a_resumed_run_can_do_without_and_halves_that_a_killed_one_has_left
     assert not list(run.rglob("*.tmp"))
 
 
-def test_a_run_killed_before_its_first_last_checkpoint_starts_over_but_none_with_more_to_lose(
-    run: Path, door: Door, refused: Refused
-) -> None:
+def test_a_run_killed_before_its_first_last_checkpoint_starts_over(run: Path, door: Door, refused: Refused) -> None:
     job = run.parent / "sweep" / "seed@1"
     for folder in (run, job):
         (folder / LAST).rename(folder / "checkpoints" / ".last.tmp")

@@ -53,17 +53,12 @@ def fit(tmp_path: Path) -> Fit:
     """Train for as many epochs as there are scores: ``fit(BestAndLast(...), [0.1, 0.2])``."""
 
     def train(
-        checkpoint: BestAndLast,
-        scores: list[float],
-        *more: Any,
-        losses: Any = None,
-        resume: bool = False,
-        **settings: Any,
+        checkpoint: BestAndLast, scores: list[float], *more: Any, losses: Any = None, resume: bool = False, **own: Any
     ) -> pl.Trainer:
         data = TensorDataset(torch.arange(48.0).view(12, 4) / 48, torch.arange(12) % 2)
         callbacks = [checkpoint, *more, StopOnSignal(checkpoint)]
-        own = {"max_epochs": len(scores), "enable_checkpointing": True, "default_root_dir": tmp_path}
-        trainer = quiet_trainer(**own | settings, callbacks=callbacks)
+        own = {"max_epochs": len(scores), "enable_checkpointing": True, "default_root_dir": tmp_path} | own
+        trainer = quiet_trainer(**own, callbacks=callbacks)
         last = tmp_path / "checkpoints" / "last.ckpt" if resume else None
         trainer.fit(Net(scores, losses), DataLoader(data, 2), DataLoader(data, 12), ckpt_path=last, weights_only=True)
         return trainer
@@ -101,9 +96,7 @@ FALLING = [0.9, 0.8, 0.7]  # the first epoch is the best, the last is the end; i
         ({"every_n_steps": 1}, {"accumulate_grad_batches": 2}, list(range(1, 10))),
     ],
 )
-def test_when_the_last_checkpoint_is_written(
-    fit: Fit, settings: dict[str, Any], trainer: dict[str, Any], steps: list[int]
-) -> None:
+def test_when_it_is_written(fit: Fit, settings: dict[str, Any], trainer: dict[str, Any], steps: list[int]) -> None:
     watched = Watched(**settings)
     fit(watched, FALLING, **trainer)
     assert watched.steps == steps
@@ -120,7 +113,7 @@ def test_when_the_last_checkpoint_is_written(
     ],
 )
 def test_the_best_epoch_and_its_weights(
-    fit: Fit, tmp_path: Path, mode: str, scores: list[float], losses: list[float] | None, best: int
+    fit: Fit, tmp_path: Path, mode: str, scores: list[float], losses: Any, best: int
 ) -> None:
     kept, file = checkpoint(mode=mode, every_n_steps=1), tmp_path / "checkpoints" / "best.ckpt"
     fit(kept, scores, losses=losses)

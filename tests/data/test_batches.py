@@ -36,9 +36,7 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
 
 
 @given(rest=st.integers(0, 150), share=st.integers(1, 16), world_size=st.integers(1, 4), drop_last=st.booleans())
-def test_an_epoch_shows_every_image_once_in_the_same_batches_whatever_the_number_of_processes(
-    rest: int, share: int, world_size: int, drop_last: bool
-) -> None:
+def test_an_epoch_is_the_same_on_several_processes(rest: int, share: int, world_size: int, drop_last: bool) -> None:
     batch_size = share * world_size
     form: Any = {"count": batch_size + rest, "batch_size": batch_size, "drop_last": drop_last}
     alone = drawn(2, **form)
@@ -53,9 +51,7 @@ def test_an_epoch_shows_every_image_once_in_the_same_batches_whatever_the_number
 
 
 @given(count=st.integers(1, 300), batch_size=st.integers(1, 64), world_size=st.integers(1, 7))
-def test_evaluation_counts_every_image_once_whatever_the_number_of_processes(
-    count: int, batch_size: int, world_size: int
-) -> None:
+def test_evaluation_counts_every_image_once(count: int, batch_size: int, world_size: int) -> None:
     if count < world_size:
         with pytest.raises(InputError, match="fewer devices"):
             EvalBatches(count, batch_size, world_size=world_size)
@@ -87,6 +83,17 @@ def test_a_loader_continues_in_the_middle_of_an_epoch(num_workers: int) -> None:
     assert before + labels(resumed) == labels(whole)
     assert len(labels(resumed, epoch=2)) == 5, "the next epoch is whole again"
     assert whole.image_count == 10
+
+
+def test_a_balanced_sampler_draws_all_classes_equally_often_the_same_for_any_number_of_processes() -> None:
+    labels = torch.cat([torch.zeros(900), torch.ones(100)]).long()
+    whole = TrainBatches(1000, 100, seed=1, balanced=labels)
+    batches = list(whole)
+    assert 0.45 < labels[torch.cat(batches)].float().mean() < 0.55
+    halves = [list(TrainBatches(1000, 100, seed=1, balanced=labels, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert all(torch.equal(torch.cat(pair), batch) for *pair, batch in zip(*halves, batches, strict=True))
+    whole.set_epoch(1)
+    assert not torch.equal(next(iter(whole)), batches[0])
 
 
 def test_each_class_gives_the_same_share() -> None:

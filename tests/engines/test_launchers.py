@@ -18,9 +18,7 @@ EXTRAS = {
 
 
 @pytest.mark.slow
-def test_submitit_runs_jobs_side_by_side_and_starts_a_stopped_one_again(
-    door: Door, tmp_path: Path, undisturbed: Undisturbed
-) -> None:
+def test_submitit_starts_a_stopped_job_again(door: Door, tmp_path: Path, undisturbed: Undisturbed) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="uv run --extra slurm pytest")
     (tmp_path / "imgclf.py").write_text("raise RuntimeError('not ours')")
     stop = stopping(tmp_path / "armed", "SIGUSR2", step=100, job="trainer@default")

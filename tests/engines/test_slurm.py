@@ -55,19 +55,19 @@ def rows(run: Path) -> int:
     return len(table(run)) if (run / "metrics.csv").exists() else 0
 
 
-def test_jobs_of_a_sweep_form_an_array_and_one_whose_time_is_up_goes_on_later(
+def test_a_job_of_an_array_whose_time_is_up_goes_on(
     slurm: Slurm, sweep: Start, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     brake = tmp_path / "brake"
-    process = sweep(*LONG[1:], braked(brake), "trainer.max_epochs=15,1,2")
-    runs = [tmp_path / "sweep" / f"trainer.max_epochs@{epochs}" for epochs in (15, 1, 2)]
+    process = sweep(*LONG[1:], braked(brake), "trainer.max_epochs=10,1,2")
+    runs = [tmp_path / "sweep" / f"trainer.max_epochs@{epochs}" for epochs in (10, 1, 2)]
     wait_until(lambda: rows(runs[0]) >= 3, lambda: logs(tmp_path / "sweep"))
     (number,) = [name for name in slurm.jobs() if name.endswith("_0")]  # the first of an array
     slurm.command("scancel", "--signal=USR2", number)  # as submitit has SLURM do at the time's end
     brake.unlink()
     slurm.start_again(number)
     finish(process, tmp_path / "sweep")
-    assert [rows(run) for run in runs] == [15, 1, 2]
+    assert [rows(run) for run in runs] == [10, 1, 2]
     assert [run_json(run)["outcome"] for run in runs] == ["finished"] * 3
     assert len(run_json(runs[0])["resumed"]) == 1
     assert_same(runs[0], undisturbed(*LONG))
@@ -101,7 +101,7 @@ def test_a_script_of_ones_own_is_started_again_too(slurm: Slurm, tmp_path: Path,
     script.write_text(SCRIPT.format(settings=given, folder=run, python=sys.executable, train=TRAIN))
     number = slurm.command("sbatch", "--parsable", str(script)).strip()
     output = Path(f"{run}.out")
-    for least, command in ((3, "scancel --signal=USR1"), (8, "scontrol requeue")):  # time is up; the machine is needed
+    for least, command in ((2, "scancel --signal=USR1"), (5, "scontrol requeue")):  # time is up; the machine is needed
         wait_until(lambda least=least: rows(run) >= least, output.read_text)  # type: ignore[misc]
         slurm.command(*command.split(), number)
         if command == "scontrol requeue":

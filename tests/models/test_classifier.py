@@ -15,6 +15,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
+from imgclf.models.losses import CrossEntropy, Focal
 from imgclf.models.torchvision_net import torchvision_net
 from imgclf.models.totals import Totals
 
@@ -113,15 +114,21 @@ def test_metrics_that_share_their_sums_share_none_between_validation_and_test() 
     )
 
 
-@pytest.mark.parametrize(("asked", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])
-def test_compiling_translates_the_network_once_and_leaves_its_names_alone(
-    monkeypatch: pytest.MonkeyPatch, asked: Any, mode: str | None
-) -> None:
-    compiled: list[tuple[nn.Module, str | None]] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda module, mode: compiled.append((module, mode)))
-    model = classifier(compile=asked)
-    model.trainer = quiet_trainer()
-    for stage in ("fit", "test"):
-        model.setup(stage)
-    assert compiled == [(model.net, mode)]
-    assert list(model.state_dict()) == list(classifier().state_dict())
+LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 3.0]])
+LABELS = torch.tensor([0, 0, 0, 1])
+
+
+def test_balanced_weights_are_of_all_images_by_those_of_a_class() -> None:
+    loss = CrossEntropy(class_weights="balanced")
+    loss.prepare(LABELS, num_classes=2)
+    wanted = nn.functional.cross_entropy(LOGITS, LABELS, weight=torch.tensor([4 / (2 * 3), 4 / (2 * 1)]))
+    torch.testing.assert_close(loss(LOGITS, LABELS), wanted)
+
+
+def test_focal_loss() -> None:
+    plain, focal = Focal(gamma=0.0), Focal(gamma=2.0)
+    torch.testing.assert_close(plain(LOGITS, LABELS), nn.functional.cross_entropy(LOGITS, LABELS))
+    p = [1 / (1 + math.exp(-margin)) for margin in (2, -1, 0, 3)]  # of the right classes
+    wanted = sum(-((1 - q) ** 2) * math.log(q) for q in p) / 4
+    assert focal(LOGITS, LABELS).item() == pytest.approx(wanted, rel=1e-5)
+    torch.testing.assert_close(focal(LOGITS, nn.functional.one_hot(LABELS).float()), focal(LOGITS, LABELS))

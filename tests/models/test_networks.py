@@ -27,9 +27,11 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+THIN = {"widths": (48, 96, 192, 256), "blocks": 1}
 INCEPTIONS = "64x24x24 192x12x12 480x6x6 832x3x3 1024 10"
 STEMS = {
     "small": "64x32x32 64x32x32 128x16x16 256x8x8 512x4x4",
+    "thin": "48x28x28 48x28x28 96x14x14 192x7x7 256x4x4",
     "imagenet": "64x24x24 64x24x24 128x12x12 256x6x6 512x3x3",
 }
 
@@ -51,17 +53,10 @@ STEMS = {
         # 7x7 in place of 3x3
         (ResNet18, {"stem": "imagenet"}, (3, 96), f"{STEMS['imagenet']} 512 10", 11_179_850, "net.stem.0.weight"),
         # 432 + 96; 41,472 + 192; 124,416 + 4,608 + 384; 497,664 + 18,432 + 768; 1,032,192 + 49,152 + 1,024; 2,570
-        (
-            ResNet18,
-            {"widths": (48, 96, 192, 256), "blocks": 1},
-            (1, 28),
-            "48x28x28 48x28x28 96x14x14 192x7x7 256x4x4 256 10",
-            1_773_402,
-            "net.stage4.0.residual.4.bias",
-        ),
+        (ResNet18, THIN, (1, 28), f"{STEMS['thin']} 256 10", 1_773_402, "net.stage4.0.residual.4.bias"),
     ],
 )
-def test_a_network_has_the_chapters_shapes_and_parameters_and_its_checkpoints_names(
+def test_a_network_is_the_chapters(
     kind: Any, changes: Any, image: Any, shapes: str, parameters: int, weight: str
 ) -> None:
     model = net(kind, *image, classes=10, **changes)

@@ -1,4 +1,4 @@
-"""Runs of several processes, started by the program itself or by torchrun; jobs that share GPUs out."""
+"""Runs of several processes, started by the program itself or by torchrun; jobs that share GPUs out; threads."""
 
 import multiprocessing
 import os
@@ -15,6 +15,8 @@ from conftest import ROOT, Door
 from made_up import TEST, write
 from PIL import Image
 from run_files import assert_same, metrics, run_json
+
+from imgclf import threads
 
 
 def test_two_processes_come_to_what_one_comes_to(door: Door, tmp_path: Path) -> None:
@@ -105,3 +107,38 @@ def test_jobs_at_the_same_time_take_different_gpus(tmp_path: Path, monkeypatch: 
         process.join(60)
     assert sorted(map(str, rest))[:3] == ["0.5"] * 3
     assert rest[[isinstance(item, str) for item in rest].index(True)] in ("3", "5")
+
+
+@pytest.fixture
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that what a test leaves behind is undone
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("_nothing_set")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the machine's load is not looked at")
+@pytest.mark.parametrize(
+    ("others", "idle_cores", "short"),
+    [
+        ((0, 4, 0, 4, 0), 0, False),  # for a moment only
+        ((1, 1, 0, 1, 1), 0, True),
+        ((4, 4, 4, 4, 4), 4, False),  # on cores that this process does not use
+    ],
+)
+def test_threads_wait_shortly_where_others_want_the_cores(
+    others: tuple[int, ...], idle_cores: int, short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter(others)
+    monkeypatch.setattr(os, "cpu_count", lambda: len(os.sched_getaffinity(0)) + idle_cores)
+    threads.choose_spin(lambda: 1 + next(looks))
+    assert ("GOMP_SPINCOUNT" in os.environ) is short
+    assert "OMP_NUM_THREADS" not in os.environ, "which would change the numbers"
+
+
+@pytest.mark.usefixtures("_nothing_set")
+@pytest.mark.parametrize(("then", "number"), [(2, "2"), (5, None), (None, None)])
+def test_a_run_keeps_its_number_of_threads(then: object, number: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    threads.keep_number({"threads": then})
+    assert os.environ.get("OMP_NUM_THREADS") == number

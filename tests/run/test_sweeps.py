@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import signal
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from conftest import Door, Refused, Undisturbed
 from own import OWN, argument, network, stopping
-from run_files import assert_same, jobs, run_json, snapshot
+from run_files import assert_same, jobs, metrics, run_json, snapshot
 
 TINY = ("debug=fast", "callbacks=bare", "logger=none", "test=false", "hydra.sweep.dir=sweep")
 KINDS = (*network("Failing", kind="good"), "model.net.kind=good,bad,other")
@@ -113,6 +114,16 @@ def test_a_job_that_has_changed_is_refused(door: Door, tmp_path: Path) -> None:
     assert jobs(job.parent) == {"seed@1", "seed@2"}, "no job was started"
 
 
+@pytest.mark.slow
+def test_cross_validation_validates_on_every_image_once_and_is_averaged(door: Door, tmp_path: Path) -> None:
+    given = ("data.folds=3", "data.fold=0,1,2", "debug=fast", "logger=none", "callbacks=bare", "test=false")
+    told = door("train.py", "-m", *given, "hydra.sweep.dir=cv").stdout
+    runs = sorted((tmp_path / "cv").glob("data.fold*"))
+    assert [run_json(run)["train_images"] for run in runs] == [6666, 6667, 6667]
+    mean = statistics.mean([metrics(run)["best/val/acc"] for run in runs])
+    assert f"{mean:.4f} ±" in told, "one row, of three"
+
+
 # --- stopped sweeps ---
 
 FIXED = ("model.dropout=0.3", "schedule=cosine", "trainer.max_epochs=2", "data.batch_size=500")
@@ -123,9 +134,7 @@ JOBS = [f"seed@{seed}" for seed in (1, 2, 3)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-def test_a_stopped_sweep_goes_on_to_the_very_numbers(
-    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
-) -> None:
+def test_a_stopped_sweep_goes_on(door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str) -> None:
     signum, sweep, killed = signal.Signals[name], tmp_path / "sweep", name == "SIGKILL"
     stop = stopping(tmp_path / "armed", name, step=20, job=JOBS[1])  # 18 steps an epoch
     code = -signum if killed else 128 + signum
@@ -143,9 +152,7 @@ def test_a_stopped_sweep_goes_on_to_the_very_numbers(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
-def test_jobs_in_other_processes_of_one_and_of_several_are_stopped_and_go_on(
-    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str
-) -> None:
+def test_jobs_in_other_processes_go_on(door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str) -> None:
     sweep, signum = tmp_path / "sweep", signal.Signals[name]
     stop = stopping(tmp_path / "armed", name, step=20, job="trainer@cpu", to_parent=True)
     given = ("-m", "trainer=cpu,ddp_cpu", "seed=1", *FIXED, *JOBLIB, stop, "hydra.sweep.dir=sweep")

@@ -91,9 +91,7 @@ def test_run_json_says_how_the_code_differs_from_its_commit(tmp_path: Path) -> N
     assert (head.strip() in told, "'patch': None" in told) == (True, True), told
 
 
-def test_an_error_of_the_program_keeps_its_traceback_and_leaves_the_folder_to_the_next_but_to_one_at_a_time(
-    door: Door, tmp_path: Path
-) -> None:
+def test_an_error_keeps_its_traceback_and_leaves_the_folder_to_the_next(door: Door, tmp_path: Path) -> None:
     quick = ("debug=fast", "callbacks=bare", "logger=none", "hydra.run.dir=run")
     run, own = tmp_path / "run", (*network("Failing", kind="bad"), *quick)
     done = door("train.py", *own, expect=1, **OWN)

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, Door, Refused
 from PIL import Image
+from torchvision import models
+
+from imgclf.figures.networks import stages
+from imgclf.models.classifier import Classifier
 
 
 def drawn(door: Door, folder: Path, command: str) -> dict[str, str]:
@@ -57,3 +62,13 @@ def test_a_learning_rate_is_suggested(door: Door, tmp_path: Path) -> None:
     rate = float(re.search(r"optimizer.lr=(\S+)", drawn(door, tmp_path, "figure=lr_range")["suggestion"])[1])  # type: ignore[index]
     assert 0.01 < rate < 0.5, "0.1 is what the chapter found for this network"
     assert [file.name for file in (tmp_path / "logs/figures/lr_range").iterdir()] == ["lr_range.png"]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_16"])
+def test_parameters_and_multiplications_are_as_torchvision_publishes(name: str) -> None:
+    published = models.get_model_weights(name).IMAGENET1K_V1.meta
+    with torch.device("meta"):
+        model = Classifier(models.get_model(name), in_channels=3, image_size=224, num_classes=1000)
+    (whole,) = stages(model.to("meta"), depth=0)
+    assert whole.parameters == published["num_params"]
+    assert whole.multiply_adds / 1e9 == pytest.approx(published["_ops"], rel=0.01)

@@ -71,10 +71,8 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     [
         # Anybody's; of allowed packages, and dangerous (the handler starts a program); methods; what modules import.
         *("os.system", "builtins.eval", "eval", "mine.Net", "hydra.utils.instantiate", "torch.load", "torch.hub.load"),
-        *(
-            "torchvision.models.segmentation.deeplabv3_resnet50",
-            "torchmetrics.image.LearnedPerceptualImagePatchSimilarity",
-        ),
+        "torchvision.models.segmentation.deeplabv3_resnet50",
+        "torchmetrics.image.LearnedPerceptualImagePatchSimilarity",
         *("pytorch_lightning.loggers.WandbLogger", "torch.utils.cpp_extension.load_inline"),
         "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",
         *("imgclf.distributed.run", "imgclf.run_folder.Path", "imgclf.callbacks.checkpoints.shutil.rmtree"),
@@ -124,7 +122,7 @@ def test_references_files_elsewhere_and_what_steers_hydra_are_refused(foreign: R
     ],
 )
 def test_a_module_is_trusted_for_what_it_defines_and_a_name_for_itself(
-    foreign: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, trust: Any, is_allowed: bool
+    foreign: Read, tmp_path: Path, monkeypatch: Any, target: str, trust: Any, is_allowed: bool
 ) -> None:
     (tmp_path / "mine.py").write_text("from os import system\nclass Net: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -4,6 +4,8 @@ The moments are drawn by a seed, which is printed: ``IMGCLF_KILL_SEED=N`` repeat
 ``IMGCLF_KILLS=30`` kills each case so often.
 """
 
+import hashlib
+import json
 import os
 import random
 import signal
@@ -35,9 +37,7 @@ CASES = {  # how often a run is killed where no number is given, and its argumen
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(
-    case: str, door: Door, tmp_path: Path, undisturbed: Undisturbed
-) -> None:
+def test_a_run_that_is_killed_again_and_again(case: str, door: Door, tmp_path: Path, undisturbed: Undisturbed) -> None:
     usual, *rest = CASES[case]
     given, draws, run = (*COMMON, *rest), random.Random(SEED), tmp_path / "run"
     print(f"IMGCLF_KILL_SEED={SEED}")
@@ -68,27 +68,17 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_very_numbers(
     whole = undisturbed(*given, **OWN)
     assert (metrics(run), table(run)) == (metrics(whole), table(whole))
     for checkpoint in ("last", "best"):
-        assert differences(state(run, checkpoint), state(whole, checkpoint)) == []
+        assert state(run, checkpoint).splitlines() == state(whole, checkpoint).splitlines()
     assert not list(run.rglob("*.tmp"))
     # Of several processes all have tested one network, though each measures statistics of batches for itself.
     tested, found = door("evaluate.py", "run=run", "trust=[own.]", "trainer=cpu", EXACT, **OWN).stdout, metrics(run)
     assert f"{found['test/loss']:.4f}    {found['test/acc']:.4f}" in tested
 
 
-def state(folder: Path, name: str) -> dict[str, Any]:
-    """All that a checkpoint holds but for the clock's figures and the counters by which Lightning finds its place."""
+def state(folder: Path, name: str) -> str:
+    """All that a checkpoint holds, bit for bit, but the clock's figures and Lightning's counters of its place."""
     found = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
     found["callbacks"] = {key: value for key, value in found["callbacks"].items() if not key.startswith("Throughput")}
     found.pop("loops")
-    return found
-
-
-def differences(a: Any, b: Any, path: str = "") -> list[str]:
-    """Paths at which two checkpoints differ, bit by bit."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-        a, b = dict(enumerate(a)), dict(enumerate(b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [d for key in {**a, **b} for d in differences(a.get(key), b.get(key), f"{path}.{key}")]
-    return [] if a == b or (a != a and b != b) else [f"{path}: {a} and {b}"]
+    digest = lambda tensor: f"{tensor.dtype} {hashlib.sha256(tensor.numpy().tobytes()).hexdigest()}"  # noqa: E731
+    return json.dumps(found, default=digest, indent=1, sort_keys=True)
