@@ -74,7 +74,7 @@ def all_done(language: str, body: str, folder: Path, environment: dict[str, str]
 
 def what_a_user_has(folder: Path) -> None:
     draws = np.random.default_rng(0)
-    for number in range(90):
+    for number in range(60):
         name, colour = [("cat", 40), ("dog", 120), ("fox", 200)][number % 3]
         pixels = draws.integers(colour - 40, colour + 40, (90, 60 + number, 3), dtype=np.uint8)
         (folder / "photos" / name).mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from made_up import TEST, archive, write
 from run_files import run_json
 
 QUICK = ("logger=none", "test=false", "debug=fast", "model.hidden_sizes=[64]")
-SMALL = f"{shlex.join(QUICK)} data.batch_size=8"
+SMALL = f"{' '.join(QUICK)} data.batch_size=8"
 FASHION = f"train.py data=fashion_mnist data.dir=data data.system_dir=null data.download=false {SMALL}"
 KAGGLE = f"train.py data=kaggle_cifar10 data.dir=data data.augment=none {SMALL}"
 IMAGES = "train-images-idx3-ubyte"

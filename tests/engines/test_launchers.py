@@ -37,7 +37,7 @@ def test_submitit_starts_a_stopped_job_again(door: Door, tmp_path: Path, undistu
 @pytest.mark.slow
 def test_ray_runs_jobs_of_one_and_of_several_processes(door: Door, tmp_path: Path, undisturbed: Undisturbed) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="uv run --extra ray pytest")
-    launcher = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2", "sweep.preflight=false")
+    launcher = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=1", "sweep.preflight=false")
     tiny = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "test=false")
     door("train.py", "-m", *launcher, *tiny, "trainer=cpu,ddp_cpu", "hydra.sweep.dir=sweep", fresh=True)
     for trainer in ("cpu", "ddp_cpu"):

@@ -24,13 +24,13 @@ EXACT = "trainer.precision=32-true"
 COMMON = (EXACT, "data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.accumulate_grad_batches=2")
 CASES = {  # how often a run is killed where no number is given, and its arguments
     "one process, schedule by batch, ema, early stopping, checkpoints by step": (
-        *(4, "trainer.max_epochs=6", "model.dropout=0.3"),
+        *(5, "trainer.max_epochs=6", "model.dropout=0.3"),
         *("schedule=cosine", "schedule.interval=batch", "schedule.warmup_updates=20"),
         *("callbacks=[ema,early_stopping]", "callbacks.ema.decay=0.9", "callbacks.checkpoint.every_n_steps=7"),
         *("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=0.2"),  # before the last epoch
     ),
     "two processes, batch normalisation, swa": (
-        *(2, "trainer=ddp_cpu", "trainer.max_epochs=3", "data.batch_size=500", *network("Normed")),
+        *(1, "trainer=ddp_cpu", "trainer.max_epochs=3", "data.batch_size=500", *network("Normed")),
         *("callbacks=swa", "callbacks.swa.start_epoch=1"),
     ),
 }
