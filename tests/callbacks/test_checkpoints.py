@@ -96,7 +96,7 @@ FALLING = [0.9, 0.8, 0.7]  # the first epoch is the best, the last is the end; i
         ({"every_n_steps": 1}, {"accumulate_grad_batches": 2}, list(range(1, 10))),
     ],
 )
-def test_when_it_is_written(fit: Fit, settings: dict[str, Any], trainer: dict[str, Any], steps: list[int]) -> None:
+def test_when_last_is_written(fit: Fit, settings: dict[str, Any], trainer: dict[str, Any], steps: list[int]) -> None:
     watched = Watched(**settings)
     fit(watched, FALLING, **trainer)
     assert watched.steps == steps

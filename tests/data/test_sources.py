@@ -68,7 +68,7 @@ def test_nonsense_is_refused(change: str, name: str) -> None:
         built(imgclf.compose(change.split()), "data").setup("fit")
 
 
-def test_fashion_mnist_is_whole(served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fashion_mnist_is_had_whole(served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder, url), dir = served, tmp_path / "data"
 
     def full(**changes: Any) -> FashionMNIST:

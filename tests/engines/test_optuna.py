@@ -49,6 +49,10 @@ def test_a_trial_that_diverged_has_failed_and_the_search_goes_on(door: Door, tmp
     outcomes = {run_json(tmp_path / "search" / job)["outcome"] for job in jobs(tmp_path / "search")}
     assert outcomes == {"diverged", "finished"}
     assert re.search(r"best trial: .*with optimizer\.lr=0\.1", done.stdout)
+    before = snapshot(tmp_path / "search")
+    door("train.py", "-m", "sweep.resume=search")
+    changed = {file for file, state in snapshot(tmp_path / "search").items() if before.get(file) != state}
+    assert not [file for file in changed if "optimizer.lr@" in file], "what diverged is done, too"
 
 
 @pytest.mark.slow

@@ -56,9 +56,7 @@ STEMS = {
         (ResNet18, THIN, (1, 28), f"{STEMS['thin']} 256 10", 1_773_402, "net.stage4.0.residual.4.bias"),
     ],
 )
-def test_a_network_is_the_chapters(
-    kind: Any, changes: Any, image: Any, shapes: str, parameters: int, weight: str
-) -> None:
+def test_the_chapters_shapes(kind: Any, changes: Any, image: Any, shapes: str, parameters: int, weight: str) -> None:
     model = net(kind, *image, classes=10, **changes)
     x, found = model.example_input_array, []
     with torch.no_grad():
