@@ -110,4 +110,4 @@ def _axis(values: pd.Series) -> dict[str, Any]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return {"title": {"text": values.name}, "type": "category", "categoryarray": list(values.cat.categories)}
     is_log = "acc" not in str(values.name) and values.max() >= 10 * values.min() > 0
-    return {"title": {"text": values.name}, "type": "log" if is_log else "linear"}
+    return {"title": {"text": values.name}, "type": "log" if is_log else "linear", "minorloglabels": "complete"}
