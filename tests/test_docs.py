@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import made_up
 import nbformat
@@ -63,13 +64,16 @@ def test_all_that_a_page_shows_can_be_done_in_its_order(page: str, tmp_path: Pat
 
 def all_done(language: str, body: str, folder: Path, environment: dict[str, str]) -> Iterator[Done]:
     lines = [line for line in body.replace("\\\n", "").splitlines() if line and not line.startswith("#")]
-    if language == "bash" and all(SCRIPT.fullmatch(line) for line in lines):
+    if language == "python":
+        (folder / "page.py").write_text(body, encoding="utf-8")
+        yield run_here([str(folder / "page.py")], folder, environment)
+    elif all(SCRIPT.fullmatch(line) for line in lines):
         for line in lines:
             words = shlex.split(SCRIPT.fullmatch(line)[1], comments=True)  # type: ignore[index]
             yield run_here([str(folder / words[0]), *words[1:]], folder, environment)
     else:
-        command = ["bash", "-ec", body] if language == "bash" else [sys.executable, "-c", body]
-        yield subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        pipes: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600}
+        yield subprocess.run(["bash", "-ec", body], cwd=folder, env=environment, **pipes)
 
 
 def what_a_user_has(folder: Path) -> None:

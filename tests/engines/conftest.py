@@ -19,7 +19,7 @@ from own import OWN
 PATIENCE = 300  # seconds, on a machine with much else to do
 TRAIN = str(ROOT / "scripts" / "train.py")
 # Dropout, and a rate that changes with each step: both must go on where they were.
-LONG = ("trainer.max_epochs=10", "model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "test=false")
+LONG = ("trainer.max_epochs=7", "model.dropout=0.3", "schedule=cosine", "schedule.interval=batch", "test=false")
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, Door
+from conftest import ROOT, Door, run_here
 from filelock import FileLock
 from own import OWN, network
 from run_files import metrics, run_json, table
@@ -76,9 +76,8 @@ def test_run_json_says_how_the_code_differs_from_its_commit(tmp_path: Path) -> N
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, checkout], check=True)
     file = checkout / "src" / "imgclf" / "__init__.py"
     file.write_text(file.read_text() + "# a change of mine\n")
-    command = [sys.executable, "scripts/train.py", "debug=fast", f"hydra.run.dir={tmp_path}/run"]
-    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
-    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
+    environment = os.environ | {"PYTHONPATH": f"{checkout}/src"}
+    run_here(["scripts/train.py", "debug=fast", f"hydra.run.dir={tmp_path}/run"], checkout, environment)
     git = run_json(tmp_path / "run")["git"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert (git["commit"], git["dirty"]) == (head.strip(), True)
@@ -86,8 +85,8 @@ def test_run_json_says_how_the_code_differs_from_its_commit(tmp_path: Path) -> N
     subprocess.run(["git", "apply"], cwd=checkout, input=git["patch"], text=True, check=True)
     assert file.read_text().endswith("# a change of mine\n")
     (checkout / "README.md").write_bytes(b"\xe9")
-    command[1:] = ["-c", "from imgclf.provenance import provenance; print(provenance()['git'])"]
-    told = subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True, text=True).stdout
+    (checkout / "ask.py").write_text("from imgclf.provenance import provenance; print(provenance()['git'])")
+    told = run_here(["ask.py"], checkout, environment).stdout
     assert (head.strip() in told, "'patch': None" in told) == (True, True), told
 
 

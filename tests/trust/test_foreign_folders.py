@@ -175,15 +175,6 @@ def test_a_network_of_ones_own_needs_a_word(shared: Path, door: Door) -> None:
     assert "accuracy" in door("evaluate.py", "run=shared", "trust=[own.]", **OWN).stdout
 
 
-@pytest.mark.slow
-def test_a_package_in_the_working_directory_is_not_taken_for_ours(door: Door, tmp_path: Path) -> None:
-    (tmp_path / "imgclf").mkdir()
-    for name in ("__init__.py", "distributed.py"):
-        (tmp_path / "imgclf" / name).write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
-    door("train.py", "debug=fast", "logger=none", "trainer=ddp_cpu", "hydra.run.dir=run", fresh=True)
-    assert not (tmp_path / "harm").exists()
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_a_sweep_from_elsewhere_says_what_it_would_run_and_runs_nothing(door: Door, tmp_path: Path) -> None:
     file = tmp_path / "sweep" / "sweep.json"
