@@ -69,6 +69,8 @@ def test_embeddings_lead_to_the_predictions(run: Path) -> None:
 
 def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:
     refused(f"export.py run={run} format=onx", "format=onx", "onnx")
+    with pytest.raises(InputError, match=r"bets\.ckpt.*best or last"):
+        imgclf.load(run, checkpoint="bets")
     predictor = imgclf.load(run)
     for images in (np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8)):
         with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):

@@ -1,5 +1,6 @@
 """Testing a finished run from its folder, and what prediction shares with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import get_class
@@ -38,6 +39,8 @@ def evaluate_process(config: DictConfig) -> None:
     trainer.test(model, datamodule=data_for(model, config), verbose=False)
     if is_first():
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if not metrics:
+            raise InputError("nothing was tested: give trainer.limit_test_batches=1.0, or how many")
         say(evaluation_table(metrics, str(weights_file(config))))
 
 
@@ -48,6 +51,8 @@ def require_run(config: DictConfig) -> None:
     trained = run_config(RunFolder.existing(config.run), config.trust).data
     names = trained.get("class_names") or getattr(get_class(trained._target_), "class_names", None)
     if names and "class_names" in config.data:
+        if not isinstance(names, Sequence):  # of a class whose instances count them
+            names = map(str, range(trained.num_classes))
         OmegaConf.set_struct(config, False)
         given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
         kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
@@ -57,10 +62,9 @@ def require_run(config: DictConfig) -> None:
 
 def weights_file(config: DictConfig) -> Path:
     """The checkpoint that ``config.run`` and ``config.checkpoint`` (best or last) name, if it is there."""
-    folder = RunFolder.existing(config.run)
-    file = folder.best if config.checkpoint == "best" else folder.last
+    file = RunFolder.existing(config.run).checkpoints / f"{config.checkpoint}.ckpt"
     if not file.exists():
-        raise InputError(f"there is no {file}: train first, or choose another checkpoint")
+        raise InputError(f"there is no {file}: train first, or choose another checkpoint, best or last")
     return file
 
 

@@ -134,6 +134,7 @@ def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Pa
     form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "debug=fast")
     door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none", "callbacks=bare")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train_images"] == 36
+    assert "accuracy" in door("evaluate.py", "run=run").stdout
     assert "nowhere.npz" in door("train.py", "data=arrays", "data.file=nowhere.npz", *form, expect=2).stderr
 
 
