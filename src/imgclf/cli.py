@@ -89,7 +89,8 @@ def main(name: str) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
-    signal.signal(signal.SIGTERM, _interrupt)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # a KeyboardInterrupt Lightning would make a failure
+        signal.signal(signum, _interrupt)
     threads.choose_spin()
     task, code = train if name == "train" else other, 0
     try:
