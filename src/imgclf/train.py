@@ -21,12 +21,12 @@ from imgclf.callbacks.monitor import Throughput
 from imgclf.callbacks.reproducible import OneNetwork, StepSeed
 from imgclf.callbacks.stop import StopOnDivergence, StopOnSignal
 from imgclf.distributed import is_first
-from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
+from imgclf.errors import Diverged, Failed, InputError, Interrupted, explanation, say
 from imgclf.finetuning import init_from
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
 from imgclf.resuming import decide, refuse_to_resume
-from imgclf.run_folder import RunFolder, write_whole
+from imgclf.run_folder import RunFolder, write_whole, written_aside
 from imgclf.summary import training_table
 from imgclf.tensorboard import close, settings_of, write_settings
 
@@ -52,7 +52,7 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
         distributed.run(fit, config)
         return None
     try:
-        with distributed.interruptible(), folder.lock():
+        with distributed.interruptible(), folder.lock(), _left_if_refused(folder):
             _begin(config, folder)
             with _outcome(folder):
                 distributed.run(fit, config, fresh=fresh)
@@ -159,6 +159,28 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
     folder.error_file.unlink(missing_ok=True)
     write_whole(folder.config_file, OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
+
+
+@contextlib.contextmanager
+def _left_if_refused(folder: RunFolder) -> Any:
+    """Leave a finished run finished, and as it was, where going on with it is refused before there is a checkpoint."""
+
+    def checkpoints() -> dict[Path, int]:
+        return {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
+
+    files = (folder.config_file, folder.run_file, folder.metrics_file)  # the last one says that it is finished
+    texts = {file: file.read_bytes() for file in files if folder.metrics_file.exists() and file.exists()}
+    before = checkpoints()
+    try:
+        yield
+    except Exception as error:
+        is_untouched = not folder.metrics_file.exists() and checkpoints() == before
+        if texts and is_untouched and explanation(error) is not None:
+            folder.error_file.unlink(missing_ok=True)
+            for file, text in texts.items():
+                with written_aside(file) as aside:
+                    aside.write_bytes(text)
+        raise
 
 
 @contextlib.contextmanager
