@@ -121,6 +121,8 @@ def test_a_run_killed_before_its_first_last_checkpoint_starts_over(run: Path, do
     door("train.py", *QUICK, "hydra.run.dir=run", SLURM_RESTART_COUNT="1")  # as SLURM's queue starts it again
     door("train.py", "-m", "sweep.resume=sweep")
     assert [metrics(folder)["epochs"] for folder in (run, job)] == [1, 1]
+    cut(job / "metrics.json")
+    refused("train.py -m sweep.resume=sweep", "metrics.json is damaged", "No job was started")
     (job / "run.json").write_text("")
     (job / "metrics.json").unlink()
     told = door("train.py", "-m", "sweep.resume=sweep", expect=1).stderr
