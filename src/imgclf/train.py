@@ -47,7 +47,9 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
         InputError, Diverged, Interrupted, Failed: what it came to instead.
     """
     folder = RunFolder(config.folder)
-    _decide(config, folder)
+    decide(config)
+    if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
+        config.resume = str(folder.path)
     if not is_first():
         distributed.run(fit, config)
         return None
@@ -124,15 +126,6 @@ def fit(config: DictConfig) -> None:
             raise diverged
 
 
-def _decide(config: DictConfig, folder: RunFolder) -> None:
-    """Put into the configuration what the folder and the batch system say about how to run it."""
-    if config.get("init_from") and not Path(config.init_from).exists():
-        raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
-    decide(config)
-    if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
-        config.resume = str(folder.path)
-
-
 def _begin(config: DictConfig, folder: RunFolder) -> None:
     """Take the folder for the run, and write down what it is."""
     folder.tidy()
@@ -155,7 +148,6 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         if config.get("sweep", {}).get("seeds", 1) > 1:  # one of the seeds, which nobody has typed
             given = [override for override in given if not override.startswith("seed=")] + [f"seed={config.seed}"]
         write_whole(folder.overrides_file, yaml.safe_dump(given))
-        write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)
     write_whole(folder.config_file, OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
