@@ -1,6 +1,5 @@
 """The command line: Hydra composes, a mistake is told in one line, and what does the work is imported last."""
 
-import contextlib
 import importlib
 import os
 import pkgutil
@@ -73,9 +72,6 @@ def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
         check(config, function.__name__)
         function(config)
     except BaseException as error:
-        if Path(config.folder).resolve() != Path.cwd():  # which is report's
-            with contextlib.suppress(OSError):
-                Path(config.folder).rmdir()  # empty: the command has come to nothing
         sys.exit(tell(error))  # here, not through Hydra, which would print a line of its own first
 
 
