@@ -93,7 +93,6 @@ def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
         ("predict.py run=run images=nowhere", "images=nowhere"),
         ("train.py resume=run", "1 epochs", "trainer.max_epochs=MORE"),
         (f"{MORE} optimizer.lr=9", "optimizer.lr", "0.1", "9"),
-        (f"{MORE} trainer.devices=99", "trainer.devices=99"),
         (f"{MORE} trainer.strategy=dpp", "dpp"),
         (f"{EVALUATE} trainer.limit_test_batches=0", "trainer.limit_test_batches"),
         ("train.py debug=fast hydra.run.dir=run", "run", "resume="),

@@ -68,7 +68,6 @@ REFUSED: list[tuple[str, ...]] = [
     ("loss.class_weights=[1,2]", "loss.class_weights"),
     ("loss.class_weights=[]", "loss.class_weights"),
     ("trainer.devices=two", "trainer.devices=two"),
-    ("trainer.strategy=dpp", "dpp"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),
     ("callbacks.checkpoint.monitor=val/accuracy", "val/accuracy", "val/acc"),
     ("callbacks=early_stopping retrain_on_all=true", "validated"),

@@ -139,11 +139,8 @@ def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Pa
 
 
 def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
-    for name, given, channels in (
-        ("hwc", IMAGES.transpose(0, 2, 3, 1), 3),
-        ("hw", IMAGES[:, 0], 1),
-        ("chw", IMAGES, 3),
-    ):
+    layouts = (("hwc", IMAGES.transpose(0, 2, 3, 1), 3), ("hw", IMAGES[:, 0], 1), ("chw", IMAGES, 3))
+    for name, given, channels in layouts:
         data = arrays(save(tmp_path / f"{name}.npz", train_images=given), in_channels=channels)
         expected = IMAGES[:, :1] if channels == 1 else IMAGES
         assert (data.read_train().images.numpy() == expected).all(), name
