@@ -3,8 +3,7 @@
 Each way in a fresh process, in turn: ``plain``, as the chapters and most tutorials do it (images one at a time through
 Pillow and torchvision, float32, loss and accuracy read after every step); ``template``, Lightning as
 lightning-hydra-template documents it (the same images, float32, metric objects logged at every step; mlp, resnet18);
-``imgclf``, its own scripts; ``limit``, the shortest loop over arrays in memory, in the same precision and memory format
-(for start: the imports alone).
+``imgclf``, its own scripts; ``limit``, the shortest loop over arrays in memory, in its precision and memory format.
 """
 
 import argparse
@@ -34,7 +33,7 @@ TRAINING = {
         *(2, 12, 0),
     ),
 }
-ROWS = [*TRAINING, "evaluation", "augmentation", "start", "all"]
+ROWS = [*TRAINING, "evaluation", "augmentation", "all"]
 WAYS, TEMPLATE = ("plain", "template", "imgclf", "limit"), ("mlp", "resnet18")
 
 
@@ -67,9 +66,9 @@ def main() -> None:
 
 
 def in_turn(row: str, made: str, options: list[str]) -> dict[str, float]:
-    """Images per second, for start seconds, of each way that a row has."""
+    """Images per second of each way that a row has."""
     found = {}
-    rows = {"imgclf": ROWS, "template": TEMPLATE, "plain": {*ROWS} - {"start"}, "limit": (*TRAINING, "start")}
+    rows = {"imgclf": ROWS, "template": TEMPLATE, "plain": ROWS, "limit": TRAINING}
     for way in [way for way, own in rows.items() if row in own]:
         command = [sys.executable, __file__, "--measure", way, row, made, *options]
         users = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -85,7 +84,7 @@ def show(row: str, rounds: list[dict[str, float]]) -> None:
     for way in WAYS:
         values = [r[way] for r in rounds if way in r]
         medians.append(f"{statistics.median(values):,.{0 if min(values) >= 1000 else 1}f}" if values else "")
-        times = sorted(r["imgclf"] / r[way] if row != "start" else r[way] / r["imgclf"] for r in rounds if way in r)
+        times = sorted(r["imgclf"] / r[way] for r in rounds if way in r)
         ratios.append(f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else "")
     print(f"| {' | '.join([row, *medians, ratios[0], ratios[1], ratios[3], str(len(rounds))])} |", flush=True)
 
@@ -105,8 +104,8 @@ def make_pictures(folder: Path, count: int) -> None:
 
 def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) -> float:
     """One measurement, in this process."""
-    if row in ("start", "augmentation"):
-        return start(way) if row == "start" else augmentation(way, made)
+    if row == "augmentation":
+        return augmentation(way, made)
     settings, epochs, steps, workers = TRAINING["resnet18" if row == "evaluation" else row]
     overrides = settings.format(made=made).split() + ["data.batch_size=16"] * short
     epochs, steps = (2, 2) if short else (epochs, more_steps or steps)
@@ -191,27 +190,6 @@ def augmentation(way: str, made: str) -> float:
         transform = lambda images: to_float(augment(images, draws), MEAN, STD)  # noqa: E731
     seconds = timeit.repeat(lambda: [transform(part) for part in parts], number=1, repeat=4)
     return len(pictures) / statistics.mean(seconds[1:])  # but for the first
-
-
-def start(way: str) -> float:
-    """Seconds from the start of scripts/train.py to its first training batch; limit: of the imports."""
-    begin = time.time()
-    if way == "limit":
-        subprocess.run([sys.executable, "-c", "import torch, torchvision, pytorch_lightning"], check=True)
-        return time.time() - begin
-    with tempfile.TemporaryDirectory() as folder:
-        settings = f"trainer.max_epochs=1 test=false hydra.run.dir={folder}/run trainer.limit_train_batches=1"
-        callback, here = "+callbacks.first._target_=benchmark.first_batch", os.environ | {"PYTHONPATH": str(HERE)}
-        command = [sys.executable, HERE / "train.py", *settings.split(), callback]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=here)
-    return float(done.stdout.partition("first batch at ")[2].split()[0]) - begin
-
-
-def first_batch():
-    """A callback that tells when the first training batch comes."""
-    from pytorch_lightning.callbacks import LambdaCallback
-
-    return LambdaCallback(on_train_batch_start=lambda *arguments: print("first batch at", time.time(), flush=True))
 
 
 if __name__ == "__main__":

@@ -89,6 +89,10 @@ class Stop(Callback):
         if is_meant and 0 < self.step <= trainer.global_step:
             self.send()
 
+    def on_test_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == 0:  # of an evaluation
+            self.send()
+
     def send(self) -> None:
         if self.file.exists():
             self.file.unlink()

@@ -71,7 +71,7 @@ def test_what_cannot_be_started_from(tmp_path: Path, monkeypatch: pytest.MonkeyP
     torch.save({"other.weight": torch.zeros(3)}, "mlp.pt")
     Path("damaged.pt").write_bytes(b"PK no archive")
     for given, said in (
-        ("init_from=nowhere", "init_from=nowhere"),
+        ("init_from=nowhere", "init_from=.*nowhere"),
         ("init_from=mlp.pt", "none of its tensors fit"),
         ("init_from=damaged.pt", r"damaged\.pt .*cannot be read"),
         ("freeze=[net.laye]", r"freeze=net\.laye"),

@@ -69,6 +69,8 @@ def test_embeddings_lead_to_the_predictions(run: Path) -> None:
 
 def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:
     refused(f"export.py run={run} format=onx", "format=onx", "onnx")
+    with pytest.raises(InputError, match=r"bets\.ckpt.*best or last"):
+        imgclf.load(run, checkpoint="bets")
     predictor = imgclf.load(run)
     for images in (np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8)):
         with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):
@@ -76,6 +78,8 @@ def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
         predictor.predict([tmp_path / "text.png"])
+    refused(f"predict.py run={run} images=text.png", "none of the 1 files could be read")
+    refused(f"predict.py run={run}", "has no unlabelled images: give some by images=FOLDER")
 
 
 @pytest.mark.parametrize("kind", ["safetensors", *(pytest.param(x, marks=pytest.mark.slow) for x in ("onnx", "torch"))])
@@ -149,9 +153,3 @@ def test_a_pattern_and_a_long_name_in_80_columns(run: Path, door: Door, tmp_path
     done = door("predict.py", f"run={run}", "images=lo*.webp")
     (line,) = done.stdout.split("\nfile")[1].split("\n\n")[0].splitlines()[1:]
     assert len(line) <= 80
-
-
-def test_what_cannot_be_classified_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_text("nothing")
-    refused(f"predict.py run={run} images=bad.png", "none of the 1 files could be read")
-    refused(f"predict.py run={run}", "has no unlabelled images: give some by images=FOLDER")

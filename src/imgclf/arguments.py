@@ -126,8 +126,12 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
     is_own = not hasattr(os, "getuid") or file.stat().st_uid == os.getuid()
     if not is_own and "trust" not in keys:  # its launcher could start any program
         raise InputError(f"{file} is not yours; if you know that it does no harm, add trust=[]: {shlex.join(begun)}")
-    kept, flags_kept = _split([a for a in begun if a not in flags])
+    kept, flags_begun = _split(begun)
     kept = [a for a in kept if _key(a) not in {*keys, "sweep.resume", "hydra.sweep.dir"}]
+    flags_kept, is_kept = [], True
+    for word in flags_begun:
+        is_kept = word not in flags if word[:1] == "-" else is_kept  # a value goes with its flag
+        flags_kept += [word] * is_kept
     say(f"sweep: uv run scripts/train.py {shlex.join([*flags, *flags_kept, *kept, *overrides])}")
     here = [_quoted(f"{key}={Path(path).absolute()}") for key in ("sweep.resume", "hydra.sweep.dir")]
     if directory.is_dir():

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from imgclf.arguments import CONF
-from imgclf.errors import InputError, nearest
+from imgclf.errors import InputError, hint
 from imgclf.ranges import AtLeast1, mismatch
 
 # Arguments that the program hands over itself, so no configuration has them.
@@ -98,8 +98,7 @@ def _own_keys(values: dict[str, Any], known: dict[str, Any], path: str, raw: str
         full = f"{path}{key}"
         if key not in known:
             if re.search(rf"\$\{{{re.escape(full)}[}}.[]", raw) is None:
-                near = nearest(key, known)
-                remedy = f"Did you mean {path}{near}?" if near else f"There are {', '.join(known)}"
+                remedy = hint(key, known, f"{path}{{}}")
                 yield f"{full}={_show(value)}: nothing reads this key. {remedy}; or refer to it by ${{{full}}}"
             continue
         default = known[key]
@@ -146,8 +145,7 @@ def _arguments(node: dict[str, Any], path: str, *, complete: bool) -> Iterator[s
             if wrong is not None:
                 yield f"{full}={_show(value)}: {wrong}"
         elif not takes_any:
-            near = nearest(name, parameters)
-            remedy = f"Did you mean '{path}.{near}'?" if near else f"It takes: {', '.join(parameters) or 'nothing'}"
+            remedy = hint(name, parameters, f"'{path}.{{}}'", f"It takes: {', '.join(parameters) or 'nothing'}")
             yield f"{full}={_show(value)}: {target} has no parameter {name!r}. {remedy}"
     if complete:
         by_place = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -1,6 +1,5 @@
 """The command line: Hydra composes, a mistake is told in one line, and what does the work is imported last."""
 
-import contextlib
 import importlib
 import os
 import pkgutil
@@ -73,9 +72,6 @@ def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
         check(config, function.__name__)
         function(config)
     except BaseException as error:
-        if Path(config.folder).resolve() != Path.cwd():  # which is report's
-            with contextlib.suppress(OSError):
-                Path(config.folder).rmdir()  # empty: the command has come to nothing
         sys.exit(tell(error))  # here, not through Hydra, which would print a line of its own first
 
 
@@ -89,7 +85,8 @@ def main(name: str) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
-    signal.signal(signal.SIGTERM, _interrupt)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # a KeyboardInterrupt Lightning would make a failure
+        signal.signal(signum, _interrupt)
     threads.choose_spin()
     task, code = train if name == "train" else other, 0
     try:

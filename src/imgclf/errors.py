@@ -116,8 +116,9 @@ def flush() -> None:
             raise
 
 
-def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like ``word``, or None if none comes near."""
+def hint(word: str, candidates: Iterable[str], form: str = "{}", otherwise: str | None = None) -> str:
+    """The candidate most like ``word``, in place of ``{}``; if none comes near ``otherwise``, or which there are."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(word.lower(), list(by_lower), n=1)
-    return by_lower[found[0]] if found else None
+    if found := difflib.get_close_matches(word.lower(), list(by_lower), n=1):
+        return f"Did you mean {form.replace('{}', by_lower[found[0]])}?"
+    return otherwise or f"There are {', '.join(by_lower.values())}"

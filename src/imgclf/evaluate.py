@@ -1,5 +1,6 @@
 """Testing a finished run from its folder, and what prediction shares with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import get_class
@@ -31,13 +32,15 @@ def evaluate_process(config: DictConfig) -> None:
     """One process of an evaluation, on its share of the images; the first prints the figures of all."""
     speak(None)
     seed_everything(config.seed, verbose=False)
-    model = trained_model(config)
+    model, data = trained(config)
     if config.average_flips is not None:
         model.average_flips = config.average_flips
     trainer = bare_trainer(config)
-    trainer.test(model, datamodule=data_for(model, config), verbose=False)
+    trainer.test(model, datamodule=data, verbose=False)
     if is_first():
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if not metrics:
+            raise InputError("nothing was tested: give trainer.limit_test_batches=1.0, or how many")
         say(evaluation_table(metrics, str(weights_file(config))))
 
 
@@ -45,27 +48,29 @@ def require_run(config: DictConfig) -> None:
     """Refuse a run without weights; have a folder of pictures matched with the run's classes by name, and, where it was
     chosen anew, prepared as the run has prepared its own but for what the command line says."""
     weights_file(config)
-    trained = run_config(RunFolder.existing(config.run), config.trust).data
-    names = trained.get("class_names") or getattr(get_class(trained._target_), "class_names", None)
+    run = run_config(RunFolder.existing(config.run), config.trust).data
+    names = run.get("class_names") or getattr(get_class(run._target_), "class_names", None)
     if names and "class_names" in config.data:
+        if not isinstance(names, Sequence):  # of a class whose instances count them
+            names = map(str, range(run.num_classes))
         OmegaConf.set_struct(config, False)
         given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
         kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
-        own = {k: trained[k] for k in kept if k in trained and k in config.data and f"data.{k}" not in given}
-        config.data.update(own | {"class_names": list(names), "num_classes": trained.num_classes})
+        own = {k: run[k] for k in kept if k in run and k in config.data and f"data.{k}" not in given}
+        config.data.update(own | {"class_names": list(names), "num_classes": run.num_classes})
 
 
 def weights_file(config: DictConfig) -> Path:
     """The checkpoint that ``config.run`` and ``config.checkpoint`` (best or last) name, if it is there."""
-    folder = RunFolder.existing(config.run)
-    file = folder.best if config.checkpoint == "best" else folder.last
+    file = RunFolder.existing(config.run).checkpoints / f"{config.checkpoint}.ckpt"
     if not file.exists():
-        raise InputError(f"there is no {file}: train first, or choose another checkpoint")
+        raise InputError(f"there is no {file}: train first, or choose another checkpoint, best or last")
     return file
 
 
-def trained_model(config: DictConfig) -> LightningModule:
-    """The network as the run configured it, with the weights of the chosen checkpoint."""
+def trained(config: DictConfig) -> tuple[LightningModule, ImageData]:
+    """The network as the run configured it, with the weights of the chosen checkpoint, and the images of
+    ``config.data``, where it has any, else the run's own, which must be of the form that the network takes."""
     folder = RunFolder.existing(config.run)
     run = run_config(folder, config.trust)
     try:
@@ -74,19 +79,14 @@ def trained_model(config: DictConfig) -> LightningModule:
         told = f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"
         raise InputError(told) from error
     load_weights(model, weights_file(config))
-    return model
-
-
-def data_for(model: LightningModule, config: DictConfig) -> ImageData:
-    """The images of ``config.data``, the run's own or others, which must be of the form that the network takes."""
-    trained = run_config(RunFolder.existing(config.run), config.trust).data
-    data: ImageData = built(config, "data")
+    chosen = config if "data" in config else run
+    data: ImageData = built(chosen, "data")
     require_same_form(model, data)
     for key in ("mean", "std"):
-        then, now = list(trained.get(key) or ()), list(config.data.get(key) or ())
+        then, now = list(run.data.get(key) or ()), list(chosen.data.get(key) or ())
         if then != now and is_first():
             log.warning(f"data.{key}={now}, but the network was trained with {then}: expect worse figures")
-    return data
+    return model, data
 
 
 def bare_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:

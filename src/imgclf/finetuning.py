@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
-from imgclf.errors import InputError, nearest
+from imgclf.errors import InputError, hint
 from imgclf.models.classifier import Classifier
 from imgclf.models.head import head_of
 from imgclf.models.pretrained import fit_weights, read_weights
@@ -78,7 +78,6 @@ def _parts(model: LightningModule, layers: Sequence[str]) -> list[nn.Module]:
         return [part for name, part in named.items() if name != head]
     for layer in layers:
         if not layer or layer not in named:
-            near = nearest(layer, [name for name in named if name])
-            hint = f"Did you mean {near}?" if near else "Give backbone, or names such as net.layer1"
-            raise InputError(f"freeze={layer}: {type(model).__name__} has no such part. {hint}")
+            right = hint(layer, filter(None, named), otherwise="Give backbone, or names such as net.layer1")
+            raise InputError(f"freeze={layer}: {type(model).__name__} has no such part. {right}")
     return [part for layer in layers for part in named[layer].modules()]

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgclf.arguments import CONF
-from imgclf.errors import Failed, InputError, nearest
+from imgclf.errors import Failed, InputError, hint
 
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
 
@@ -24,8 +24,8 @@ def explained(error: BaseException, config_name: str) -> BaseException:
         return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
         key = found[1].lstrip("+~")
-        near = nearest(key, [known for known in _keys(config_name, key) if known != key])
-        remedy = f"Did you mean {near}?" if near else "--cfg job lists all."
+        known = [known for known in _keys(config_name, key) if known != key]
+        remedy = hint(key, known, otherwise="--cfg job lists all.")
         return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
         return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
@@ -50,9 +50,7 @@ def _no_choice(file: str, options: list[str]) -> InputError:
         return InputError("run: must be given; add run=FOLDER")
     if choice in EXTRAS:
         return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
-    near = nearest(choice, options)
-    hint = f"Did you mean {group}={near}?" if near else f"There are {', '.join(options)}"
-    return InputError(f"{group}={choice}: there is no such choice. {hint}")
+    return InputError(f"{group}={choice}: there is no such choice. {hint(choice, options, f'{group}={{}}')}")
 
 
 def _keys(config_name: str, without: str) -> list[str]:

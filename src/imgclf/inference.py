@@ -11,15 +11,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor, nn
 
-from imgclf.build import built
 from imgclf.data.decode import DAMAGE, why
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
-from imgclf.evaluate import trained_model
+from imgclf.evaluate import trained
 from imgclf.models.classifier import Classifier
 from imgclf.models.head import head_of
-from imgclf.run_folder import RunFolder
-from imgclf.trust import run_config
 
 Images = NDArray[np.uint8] | Image.Image | str | Path | Sequence[Image.Image | str | Path]
 
@@ -103,7 +100,7 @@ def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -
     """
     asked = OmegaConf.create({"run": str(run), "checkpoint": checkpoint, "trust": list(trust)})
     with torch.random.fork_rng():  # a notebook's own draws are left alone
-        model = trained_model(asked)
+        model, data = trained(asked)
     if not isinstance(model, Classifier):
         raise InputError(f"{run}: {type(model).__name__} is no imgclf.models.classifier.Classifier")
-    return Predictor(model, built(run_config(RunFolder.existing(run), trust), "data"))
+    return Predictor(model, data)

@@ -74,12 +74,12 @@ def _run(config: DictConfig) -> float | None:
 def _metrics(folder: RunFolder, config: DictConfig) -> dict[str, Any]:
     """A run's final metrics; it is started or gone on with where they are not there yet."""
     with folder.lock(-1) if distributed.is_first() else contextlib.nullcontext():  # another sweep may be at this job
-        metrics = folder.read_metrics()
-        if metrics is not None or folder.last.exists():
-            try:
+        try:
+            metrics = folder.read_metrics()
+            if metrics is not None or folder.last.exists():
                 refuse_changes(folder, config)
-            except InputError as error:  # of all trials of the search, which are not to be told its old values
-                sys.exit(tell(error))
+        except InputError as error:  # of all trials of the search, which are not to be told its old values
+            sys.exit(tell(error))
     if metrics is not None:
         return metrics
     say(f"\njob {HydraConfig.get().job.num + 1}: {folder.path.name}", is_kept=True)

@@ -24,7 +24,7 @@ from imgclf.data.folders import list_pictures
 from imgclf.data.kaggle import KaggleCIFAR10, submission
 from imgclf.data.module import ImageData
 from imgclf.errors import Failed, InputError, say
-from imgclf.evaluate import bare_trainer, data_for, require_run, trained_model
+from imgclf.evaluate import bare_trainer, require_run, trained
 from imgclf.log import log, speak
 from imgclf.run_folder import RunFolder, write_whole, written_aside
 
@@ -49,9 +49,8 @@ def predict_process(config: DictConfig) -> None:
     """One process of a prediction, on its stretch of the images; the first writes the answer of all."""
     speak(None)
     seed_everything(config.seed, verbose=False)
-    model = trained_model(config)
-    model.average_flips = config.average_flips
-    data, folder = data_for(model, config), RunFolder(config.run)
+    model, data = trained(config)
+    model.average_flips, folder = config.average_flips, RunFolder(config.run)
     pictures = None if config.images is None else PictureBatches(str(config.images), data, config.sheet)
     if pictures is None and not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
@@ -64,18 +63,13 @@ def predict_process(config: DictConfig) -> None:
         torch.distributed.all_gather_object(parts, parts[0])
     if pictures is not None:
         pictures.answer(folder, parts[0], config.rows)
-    elif distributed.is_first():
-        _submit(folder, data, np.concatenate(parts), config.probabilities)
-
-
-def _submit(folder: RunFolder, data: ImageData, probabilities: NDArray[np.float32], keep: bool) -> None:
-    assert isinstance(data, KaggleCIFAR10)
-    file = folder.path / "submission.csv"
-    if keep:
-        with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
-            np.save(out, probabilities)
-    write_whole(file, submission(data.lists()[1], probabilities.argmax(axis=1).tolist(), data.class_names))
-    say(f"\n{len(probabilities):,} images classified: {file}")
+    elif distributed.is_first() and isinstance(data, KaggleCIFAR10):  # which it is
+        file, probabilities = folder.path / "submission.csv", np.concatenate(parts)
+        if config.probabilities:
+            with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
+                np.save(out, probabilities)
+        write_whole(file, submission(data.lists()[1], probabilities.argmax(axis=1).tolist(), data.class_names))
+        say(f"\n{len(probabilities):,} images classified: {file}")
 
 
 class PictureBatches:

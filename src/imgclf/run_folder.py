@@ -27,7 +27,6 @@ class RunFolder:
         self.path = Path(path)
         hydra, self.checkpoints = self.path / ".hydra", self.path / "checkpoints"
         self.config_file, self.overrides_file = hydra / "config.yaml", hydra / "overrides.yaml"
-        self.hydra_file = hydra / "hydra.yaml"
         self.run_file, self.metrics_file = self.path / "run.json", self.path / "metrics.json"
         self.table_file, self.log_file = self.path / "metrics.csv", self.path / "train.log"
         self.error_file = self.path / "error.txt"
@@ -59,16 +58,13 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=seconds)
-            lock.acquire()
+            held = FileLock(self.path / ".lock", timeout=seconds).acquire()
         except Timeout:
             raise InputError(f"a run is going on in {self.path}: wait for its end, or stop it") from None
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""

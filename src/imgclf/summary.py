@@ -36,7 +36,8 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
 
 def evaluation_table(metrics: dict[str, Any], weights: str) -> str:
     """Test loss and accuracy of one checkpoint."""
-    row = f"{'test':12}{metrics['test/loss']:10.4f}{metrics['test/acc']:10.4f}"
+    loss, accuracy = (metrics.get(name, math.nan) for name in ("test/loss", "test/acc"))
+    row = f"{'test':12}{loss:10.4f}{accuracy:10.4f}"
     return "\n".join(["", f"{'':12}{'loss':>10}{'accuracy':>10}", row, *_others(metrics), f"checkpoint:  {weights}"])
 
 

@@ -112,7 +112,7 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
                 seen[known] = shown
             check(point, "train")
             parts = text.replace(f'"seed": {point.seed}', "")
-            if folder.metrics_file.exists() or folder.last.exists():
+            if folder.read_metrics() is not None or folder.last.exists():
                 refuse_changes(folder, point)
             elif config.sweep.preflight and parts not in built:
                 built[parts] = _problem(point, here=here)

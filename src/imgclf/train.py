@@ -21,12 +21,12 @@ from imgclf.callbacks.monitor import Throughput
 from imgclf.callbacks.reproducible import OneNetwork, StepSeed
 from imgclf.callbacks.stop import StopOnDivergence, StopOnSignal
 from imgclf.distributed import is_first
-from imgclf.errors import Diverged, Failed, InputError, Interrupted, say
+from imgclf.errors import Diverged, Failed, InputError, Interrupted, explanation, say
 from imgclf.finetuning import init_from
 from imgclf.log import speak
 from imgclf.provenance import Record, now, provenance, verdict, warn_of_differences
 from imgclf.resuming import decide, refuse_to_resume
-from imgclf.run_folder import RunFolder, write_whole
+from imgclf.run_folder import RunFolder, write_whole, written_aside
 from imgclf.summary import training_table
 from imgclf.tensorboard import close, settings_of, write_settings
 
@@ -47,12 +47,14 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
         InputError, Diverged, Interrupted, Failed: what it came to instead.
     """
     folder = RunFolder(config.folder)
-    _decide(config, folder)
+    decide(config)
+    if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
+        config.resume = str(folder.path)
     if not is_first():
         distributed.run(fit, config)
         return None
     try:
-        with distributed.interruptible(), folder.lock():
+        with distributed.interruptible(), folder.lock(), _left_if_refused(folder):
             _begin(config, folder)
             with _outcome(folder):
                 distributed.run(fit, config, fresh=fresh)
@@ -124,15 +126,6 @@ def fit(config: DictConfig) -> None:
             raise diverged
 
 
-def _decide(config: DictConfig, folder: RunFolder) -> None:
-    """Put into the configuration what the folder and the batch system say about how to run it."""
-    if config.get("init_from") and not Path(config.init_from).exists():
-        raise InputError(f"init_from={config.init_from} is not there: give a run folder, or a file of weights")
-    decide(config)
-    if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
-        config.resume = str(folder.path)
-
-
 def _begin(config: DictConfig, folder: RunFolder) -> None:
     """Take the folder for the run, and write down what it is."""
     folder.tidy()
@@ -155,10 +148,31 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         if config.get("sweep", {}).get("seeds", 1) > 1:  # one of the seeds, which nobody has typed
             given = [override for override in given if not override.startswith("seed=")] + [f"seed={config.seed}"]
         write_whole(folder.overrides_file, yaml.safe_dump(given))
-        write_whole(folder.hydra_file, OmegaConf.to_yaml(HydraConfig.instance().cfg) if by_hydra else "")
     folder.error_file.unlink(missing_ok=True)
     write_whole(folder.config_file, OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
+
+
+@contextlib.contextmanager
+def _left_if_refused(folder: RunFolder) -> Any:
+    """Leave a finished run finished, and as it was, where going on with it is refused before there is a checkpoint."""
+
+    def checkpoints() -> dict[Path, int]:
+        return {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
+
+    files = (folder.config_file, folder.run_file, folder.metrics_file)  # the last one says that it is finished
+    texts = {file: file.read_bytes() for file in files if folder.metrics_file.exists() and file.exists()}
+    before = checkpoints()
+    try:
+        yield
+    except Exception as error:
+        is_untouched = not folder.metrics_file.exists() and checkpoints() == before
+        if texts and is_untouched and explanation(error) is not None:
+            folder.error_file.unlink(missing_ok=True)
+            for file, text in texts.items():
+                with written_aside(file) as aside:
+                    aside.write_bytes(text)
+        raise
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from imgclf.callbacks.stop import Limits
 from imgclf.errors import InputError
-from imgclf.schedules.base import Schedule
 
 Precision = Literal[
     "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "bf16", "16", "64", 16, 32, 64
@@ -94,14 +93,10 @@ class Trainer(pytorch_lightning.Trainer):
 
 def _require_compatible(callbacks: list[Callback]) -> None:
     """Refuse callbacks that would undo each other's work without a word."""
-
-    def present(kind: type[Callback]) -> list[str]:
-        return [type(callback).__name__ for callback in callbacks if isinstance(callback, kind)]
-
-    schedule = next((c for c in callbacks if isinstance(c, Schedule)), None)
-    if len(averaging := present(WeightAveraging)) > 1:
+    averaging = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
+    if len(averaging) > 1:
         raise InputError(f"callbacks: {' and '.join(averaging)} would each average the network; keep one")
-    if schedule is not None and present(StochasticWeightAveraging):
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
         raise InputError("callbacks: Lightning's StochasticWeightAveraging sets the rate itself; give callbacks=swa")
 
 

@@ -64,9 +64,9 @@ def read_run_config(
         problems = list(_problems(config, "", trust))
     except RecursionError:
         problems = ["it is nested too deeply"]
-    if purpose != "use":
-        files = (*folder.path.iterdir(), folder.best, folder.last)
-        problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
+    own = [folder.path / name for name in ("predicted", "exported")]  # all that use writes into
+    files = own if purpose == "use" else [*folder.path.iterdir(), folder.best, folder.last]
+    problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
     if weights and purpose != "use":  # a checkpoint has later ones; without one the run needs those that it began from
         net["weights"] = weights
         library = "timm." if "timm" in net["_target_"] else "torchvision."

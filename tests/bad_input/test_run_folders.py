@@ -93,6 +93,8 @@ def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
         ("predict.py run=run images=nowhere", "images=nowhere"),
         ("train.py resume=run", "1 epochs", "trainer.max_epochs=MORE"),
         (f"{MORE} optimizer.lr=9", "optimizer.lr", "0.1", "9"),
+        (f"{MORE} trainer.strategy=dpp", "dpp"),
+        (f"{EVALUATE} trainer.limit_test_batches=0", "trainer.limit_test_batches"),
         ("train.py debug=fast hydra.run.dir=run", "run", "resume="),
         ("train.py -m seed=0,1 hydra.sweep.dir=sweep", "sweep", "sweep.resume="),
     ):
@@ -118,6 +120,8 @@ def test_a_run_killed_before_its_first_last_checkpoint_starts_over(run: Path, do
     door("train.py", *QUICK, "hydra.run.dir=run", SLURM_RESTART_COUNT="1")  # as SLURM's queue starts it again
     door("train.py", "-m", "sweep.resume=sweep")
     assert [metrics(folder)["epochs"] for folder in (run, job)] == [1, 1]
+    cut(job / "metrics.json")
+    refused("train.py -m sweep.resume=sweep", "metrics.json is damaged", "No job was started")
     (job / "run.json").write_text("")
     (job / "metrics.json").unlink()
     told = door("train.py", "-m", "sweep.resume=sweep", expect=1).stderr

@@ -68,7 +68,6 @@ REFUSED: list[tuple[str, ...]] = [
     ("loss.class_weights=[1,2]", "loss.class_weights"),
     ("loss.class_weights=[]", "loss.class_weights"),
     ("trainer.devices=two", "trainer.devices=two"),
-    ("trainer.strategy=dpp", "dpp"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),
     ("callbacks.checkpoint.monitor=val/accuracy", "val/accuracy", "val/acc"),
     ("callbacks=early_stopping retrain_on_all=true", "validated"),
@@ -133,9 +132,10 @@ def test_a_sweep_remembers_its_flags_and_its_folder_may_have_any_name(door: Door
     assert arguments[arguments.index("-cd") + 1] == "own"
     (tmp_path / "sweep" / "seed@1" / "metrics.json").unlink()
     (tmp_path / "sweep").rename(tmp_path / ODD)
-    door("train.py", "-m", f"sweep.resume={ODD}")
+    (tmp_path / "own").rename(tmp_path / "moved")
+    door("train.py", "-m", f"sweep.resume={ODD}", "-cd", "moved")
     assert (tmp_path / ODD / "seed@1" / "metrics.json").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([ODD, "own"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([ODD, "moved"])
 
 
 def test_help_and_hydras_flags_wherever_they_stand(door: Door, tmp_path: Path) -> None:

@@ -134,15 +134,13 @@ def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Pa
     form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "debug=fast")
     door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none", "callbacks=bare")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train_images"] == 36
+    assert "accuracy" in door("evaluate.py", "run=run").stdout
     assert "nowhere.npz" in door("train.py", "data=arrays", "data.file=nowhere.npz", *form, expect=2).stderr
 
 
 def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
-    for name, given, channels in (
-        ("hwc", IMAGES.transpose(0, 2, 3, 1), 3),
-        ("hw", IMAGES[:, 0], 1),
-        ("chw", IMAGES, 3),
-    ):
+    layouts = (("hwc", IMAGES.transpose(0, 2, 3, 1), 3), ("hw", IMAGES[:, 0], 1), ("chw", IMAGES, 3))
+    for name, given, channels in layouts:
         data = arrays(save(tmp_path / f"{name}.npz", train_images=given), in_channels=channels)
         expected = IMAGES[:, :1] if channels == 1 else IMAGES
         assert (data.read_train().images.numpy() == expected).all(), name

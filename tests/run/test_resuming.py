@@ -39,8 +39,8 @@ def test_a_run_stopped_by_ctrl_c_continues(door: Door, tmp_path: Path, undisturb
     curves = Board(folder).repeatable()
     assert curves == Board(undisturbed(*RUN)).repeatable(), "no point of a curve is missing, none is there twice"
     assert len(curves) > 8
-    assert run_json(folder)["outcome"] == "finished"
-    assert len(run_json(folder)["resumed"]) == 1
+    assert (run_json(folder)["outcome"], len(run_json(folder)["resumed"])) == ("finished", 1)
+    door("evaluate.py", "run=run", "trust=[own.]", stopping(tmp_path / "armed", "SIGINT"), expect=130, **OWN)
 
 
 def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door, tmp_path: Path) -> None:

@@ -152,9 +152,10 @@ EACH_WAY = ("evaluate.py run", "predict.py run", "figures.py figure=features run
 
 
 def test_a_linked_file_is_not_written_to(foreign: Read, tmp_path: Path) -> None:
-    (tmp_path / "train.log").symlink_to("victim")
-    with pytest.raises(InputError, match=r"train\.log is a link"):
-        foreign({})
+    for name, purpose in (("train.log", "resume"), ("exported", "use")):
+        (tmp_path / name).symlink_to("victim")
+        with pytest.raises(InputError, match=f"{name} is a link"):
+            foreign({}, purpose=purpose)
 
 
 def test_no_script_builds_what_a_changed_configuration_names(shared: Path, door: Door, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from imgclf.data.decode import Decode, decoded
 from imgclf.data.folders import is_litter
 from imgclf.data.module import ImageData
 from imgclf.data.split import Positions
-from imgclf.errors import InputError, nearest
+from imgclf.errors import InputError, hint
 from imgclf.ranges import AtLeast1
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -108,7 +108,7 @@ def check_prepared(folder: Path) -> tuple[dict[int, str], list[int]]:
     labels = dict(sorted(_read_list(folder / LABELS).items()))
     if unknown := {*labels.values()} - {*CLASSES}:
         label = min(unknown)
-        raise InputError(f"{folder / LABELS}: unknown class {label!r}; did you mean {nearest(label, CLASSES)}?")
+        raise InputError(f"{folder / LABELS}: unknown class {label!r}. {hint(label, CLASSES)}")
     pictures = {part: _ids(folder / part) for part in ("train", "test")}
     ids = list(_read_list(folder / SUBMISSION)) if (folder / SUBMISSION).exists() else sorted(pictures["test"])
     for part, listed, name in (("train", {*labels}, LABELS), ("test", {*ids}, SUBMISSION)):

@@ -16,7 +16,7 @@ from pytorch_lightning.tuner.tuning import Tuner
 from imgclf.arguments import task_overrides
 from imgclf.build import build, built, built_trainer
 from imgclf.errors import Failed, InputError, say
-from imgclf.evaluate import data_for, trained_model
+from imgclf.evaluate import trained
 from imgclf.figures import curves, networks
 from imgclf.log import speak
 from imgclf.models.activations import ACTIVATIONS, Activation
@@ -179,8 +179,9 @@ class Features:
 
     @torch.no_grad()
     def draw(self, config: DictConfig) -> dict[str, Figure]:
-        model: Any = trained_model(config).eval()
-        data = data_for(model, config)
+        model: Any
+        model, data = trained(config)
+        model.eval()
         data.prepare_data()
         data.setup("fit" if self.split == "validation" else "test")
         part = data.val_set if self.split == "validation" else data.test_set

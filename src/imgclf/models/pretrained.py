@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imgclf.errors import InputError, nearest
+from imgclf.errors import InputError, hint
 
 log = logging.getLogger(__name__)
 _SHOWN = 4  # names of tensors, each time
@@ -55,9 +55,8 @@ def torchvision_weights(name: str, weights: str) -> dict[str, Tensor]:
             url = known[weights].url
             raise InputError(f"{url} cannot be had ({error}): give the file by model.net.weights=FILE") from error
     if not Path(weights).is_file():
-        near = nearest(weights, known.__members__)
-        hint = f"Did you mean {near}?" if near else f"There are {', '.join(known.__members__)}"
-        raise InputError(f"model.net.weights={weights}: neither weights of {name} nor a file. {hint}")
+        right = hint(weights, known.__members__)
+        raise InputError(f"model.net.weights={weights}: neither weights of {name} nor a file. {right}")
     return read_weights(Path(weights))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from imgclf.errors import InputError, nearest
+from imgclf.errors import InputError, hint
 from imgclf.models.pretrained import fit_weights, read_weights, torchvision_weights
 
 
@@ -27,9 +27,7 @@ def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str 
 
     names = models.list_models(module=models)
     if name not in names:
-        close = nearest(name, names)
-        hint = f"did you mean {close}? " if close else ""
-        raise InputError(f"model.net.name={name}: {hint}torchvision has {', '.join(names)}")
+        raise InputError(f"model.net.name={name}: torchvision has none. {hint(name, names)}")
     # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights; theirs
     # want other means, to which they turn ImageNet's: always, since what goes on with them names no weights.
     own = name in ("googlenet", "inception_v3")
@@ -68,8 +66,8 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
         raise InputError("model=timm is an extra: uv run --extra timm scripts/train.py ...") from None
     known = timm.list_models()
     if name.partition(".")[0] not in known:
-        near = nearest(name, known)
-        raise InputError(f"model.net.name={name}: timm has none. {f'Did you mean {near}?' if near else ''}")
+        right = hint(name, known, otherwise="timm.list_models() gives all")
+        raise InputError(f"model.net.name={name}: timm has none. {right}")
     try:
         net: nn.Module = timm.create_model(name, weights == "DEFAULT", in_chans=in_channels, num_classes=num_classes)
     except (OSError, RuntimeError) as error:  # the latter for a tag that timm does not know
