@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Door
+from conftest import Door, quiet_trainer
 
 import imgclf
 from imgclf.build import built
@@ -40,6 +40,8 @@ def test_training_validation_and_test_images_are_kept_apart() -> None:
     assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (9000, 1000, 2000)
     assert not set(data.train_set.chosen.tolist()) & set(data.val_set.chosen.tolist())  # type: ignore[union-attr]
     assert (len(everything.train_set), everything.val_dataloader()) == (10_000, [])
+    data.trainer = quiet_trainer(limit_val_batches=0, val_check_interval=1000)
+    data.train_dataloader()  # is not refused: nothing is validated
 
 
 def test_batches_travel_as_bytes_and_are_converted_whole() -> None:
@@ -152,6 +154,9 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
     assert not data.has_test_labels
     np.savez(tmp_path / "unlabelled.npz", x_train=IMAGES, y_train=LABELS, x_test=IMAGES)
     assert not arrays(tmp_path / "unlabelled.npz").has_test_labels
+    for changes in ({"test_labels": LABELS[:8] + 4}, {"test_labels": LABELS[:7]}, {"test_images": IMAGES[:8, :2]}):
+        with pytest.raises(InputError, match=r"test_labels|test_images"):
+            arrays(save(tmp_path / "test.npz", **changes)).prepare_data()
     whole = save(tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[:2000])
     (tmp_path / "flipped.npz").write_bytes(whole.replace(IMAGES.tobytes()[:9], b"123456789", 1))

@@ -43,6 +43,11 @@ class Arrays(ImageData):
         """Whether there is anything to test."""
         return any(name in self._arrays() for name in ("test_labels", "y_test"))
 
+    def prepare_data(self) -> None:
+        """What is wrong with the images and labels of the test is told before training."""
+        if self.has_test_labels and not (self.trainer is not None and self.trainer.testing):
+            self.require(self.read_test())
+
     def read_train(self) -> ImageArray:
         return self._part("train")
 

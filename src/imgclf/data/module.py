@@ -142,7 +142,10 @@ class ImageData(LightningDataModule):
         if part in self._read:
             return
         images: ImageArray = getattr(self, f"read_{part}")()
-        self._require(images)
+        self.require(images)
+        if images.images.shape[-1] != self.resize and is_first():
+            size = images.images.shape[-1]
+            log.info(f"images of {size} x {size} pixels are resized: data.resize={self.resize}")
         if self.fingerprints is not None:
             self.fingerprints[part] = images.fingerprint()
         if part == "train":
@@ -157,12 +160,10 @@ class ImageData(LightningDataModule):
             setattr(self, f"{part}_set", self._near(images) if part == "test" else images)
         self._read.add(part)
 
-    def _require(self, images: ImageArray) -> None:
+    def require(self, images: ImageArray) -> None:
         """Refuse images that do not fit what the configuration says of them."""
-        channels, largest, size = images.images.shape[1], int(images.labels.max()), images.images.shape[-1]
+        channels, largest = images.images.shape[1], int(images.labels.max())
         classes = largest + 1 if largest >= self.num_classes else len(self.class_names)
-        if size != self.resize and is_first():
-            log.info(f"images of {size} x {size} pixels are resized: data.resize={self.resize}")
         if self.mean is not None and len(self.mean) != channels:
             found = f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s)"
             raise InputError(f"{found}: give one each")
@@ -213,7 +214,8 @@ class ImageData(LightningDataModule):
             taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
             if taken == 0 < limit:
                 raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} is none: give a whole number")
-            if stage == "train" and type(every) is int and every > taken and trainer.check_val_every_n_epoch:
+            is_validated = trainer.limit_val_batches > 0 and trainer.check_val_every_n_epoch is not None
+            if stage == "train" and type(every) is int and every > taken and is_validated:
                 remedy = f"give at most {taken}, or count on over epochs with trainer.check_val_every_n_epoch=null"
                 raise InputError(f"trainer.val_check_interval={every}, but an epoch has {taken} batches: {remedy}")
         return BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
