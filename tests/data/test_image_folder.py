@@ -16,7 +16,7 @@ from run_files import snapshot
 import imgclf
 from imgclf.build import built
 from imgclf.data.decode import Decode, decoded
-from imgclf.data.folders import class_folders, list_pictures
+from imgclf.data.folders import class_folders, labels_of, list_pictures
 from imgclf.errors import InputError
 
 COLOURS = {"blue": (20, 30, 200), "green": (20, 190, 40), "red": (200, 20, 30)}
@@ -136,6 +136,7 @@ def test_pictures_of_any_form_are_decoded(tmp_path: Path) -> None:
     boxed = letterbox(wide.resize((48, 16)))
     assert boxed.shape == (3, 8, 8)
     assert ((boxed[:, :2] == 0).all(), (boxed[:, 3:5, 3:5] >= 240).all()) == (True, True), "all of it between stripes"
+    assert letterbox(Image.new("RGB", (4000, 20), "white")).max() == 255, "however thin"
     # A photo that the camera took on its side: orientation 6 wants a quarter turn to the right.
     on_side, exif = Image.new("RGB", (8, 8), "black"), Image.Exif()
     on_side.paste((255, 255, 255), (0, 0, 4, 8))
@@ -208,7 +209,10 @@ def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         class_folders(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos" / "red" / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "photos" / "blue").symlink_to((tmp_path / "photos" / "blue").rename(tmp_path / "elsewhere"))
+    (tmp_path / "photos" / "red" / "above").symlink_to("..")
     assert len(list_pictures("photos")) == 12
+    assert labels_of([Path("red/0.png")], Path(), ["blue", "red"]) == [1]
     assert len(list_pictures("photos/red/?.png")) == 1
     assert len(list_pictures("photos/red/**/*.jpg")) == 1
     assert list_pictures(str(tmp_path / "photos" / "*" / "0.png")) == sorted(tmp_path.glob("photos/*/0.png"))

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Door, Doors, Refused
-from made_up import TEST, TRAIN, archive, competition, png, seven_zip
+from made_up import TEST, TRAIN, archive, competition, png, seven_zip, write
 
+import imgclf
+from imgclf.build import built
 from imgclf.data.kaggle import CLASSES
+from imgclf.errors import InputError
 
 FAST = ("data.batch_size=16", "model=mlp", "trainer.max_epochs=3", "optimizer=adamw", "optimizer.lr=0.001")
 
@@ -49,6 +53,22 @@ def test_each_id_is_answered_once_in_order_and_with_its_own_image(trained: Path,
     probabilities = np.load(run / "probabilities.npy", allow_pickle=False)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert [CLASSES[i] for i in probabilities.argmax(axis=1)] == [label for _, label in answer[1:]]
+
+
+def test_a_folder_that_may_only_be_read_and_one_without_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "sampleSubmission.csv").unlink()
+    data = built(imgclf.compose(["data=kaggle_cifar10", f"data.dir={tmp_path}"]), "data")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data.prepare_data()
+    assert ((tmp_path / ".decoded").exists(), (tmp_path / "cache" / "imgclf").exists()) == (False, True)
+    with pytest.raises(InputError, match="test holds no picture"):
+        data.read_unlabelled()
 
 
 @pytest.mark.slow

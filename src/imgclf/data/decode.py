@@ -67,8 +67,12 @@ class Decode:
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
         picture = self._opened(source) if isinstance(source, Path) else source
-        squared = ImageOps.pad if self.fit == "letterbox" else ImageOps.fit
-        fitted = squared(_upright(picture), (self.size, self.size), Image.Resampling.BILINEAR)
+        fitted = _upright(picture)
+        if self.fit == "letterbox":
+            shape = [max(1, round(side / max(fitted.size) * self.size)) for side in fitted.size]
+            fitted = ImageOps.pad(fitted.resize(shape, Image.Resampling.BILINEAR), (self.size, self.size))
+        else:
+            fitted = ImageOps.fit(fitted, (self.size, self.size), Image.Resampling.BILINEAR)
         # A copy: Pillow's own pixels may not be written to, which torch warns of.
         pixels = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -115,8 +119,8 @@ def decoded(
         files: lie in ``folder``.
         labels: of each.
         decode: how.
-        cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written, for the
-            user's own cache.
+        cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written and does not
+            hold them, for the user's own cache.
         workers: processes that decode; None for one a core.
         on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them when they are decoded.
         part: name for these files: an entry takes the place of an older one of the same part and settings.
@@ -125,13 +129,14 @@ def decoded(
     for file in files:
         about = file.stat()
         total += about.st_size
-        name = str(file)[len(str(folder)) :]
+        name = str(file).removeprefix(str(folder))
         digest.update(f"\0{name}\0{about.st_size}\0{about.st_mtime_ns}".encode(errors="surrogateescape"))
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(cache_dir or (folder / ".decoded" if os.access(folder, os.W_OK) else users / "imgclf"))
     place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
     prefix = f"{folder.name}-{place}-{part}-{on_damaged}-{decode.fit}-{decode.channels}x{decode.size}px-"
-    entry = cache / f"{prefix}{digest.hexdigest()}"
+    name, own = f"{prefix}{digest.hexdigest()}", folder / ".decoded"
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(cache_dir or (own if (own / name).is_dir() or os.access(folder, os.W_OK) else users / "imgclf"))
+    entry = cache / name
     if not entry.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / ".lock"):
