@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from imgclf.data import transforms
-from imgclf.data.batches import Batches, BatchLoader, EvalBatches, ImageArray, TrainBatches
+from imgclf.data.batches import Batches, BatchLoader, ImageArray, TrainBatches, eval_batches
 from imgclf.data.decode import Decode
 from imgclf.data.split import Positions, fold_split, stratified_split
 from imgclf.distributed import is_first
@@ -207,7 +207,7 @@ class ImageData(LightningDataModule):
             order = (self.seed, self.shuffle, self.drop_last, labels.cpu() if self.sampler == "balanced" else None)
             batches: Batches = TrainBatches(len(images), self.batch_size, *order, rank=rank, world_size=world_size)
         else:
-            batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
+            batches = eval_batches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
         count = len(batches)
         if trainer is not None:
             limit, every = getattr(trainer, f"limit_{stage}_batches"), trainer.val_check_interval
