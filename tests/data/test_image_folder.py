@@ -153,12 +153,12 @@ def test_pictures_of_any_form_are_decoded(tmp_path: Path) -> None:
 
 
 def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path) -> None:
-    folder, decode, count, workers = tmp_path / "pictures", Decode(3, 6), 1100, 2
+    folder, decode, count = tmp_path / "pictures", Decode(3, 6), 1100
     folder.mkdir()
     for number in range(count):
         picture((90, 120, 30), number, (6, 6)).save(folder / f"{number}.png")
     files, entry, form = sorted(folder.iterdir()), folder / ".decoded", ([0] * count, folder, decode)
-    first, _ = decoded(files, *form, workers=workers)
+    first, _ = decoded(files, *form)
     assert (first.images.numpy() == np.stack([decode(file) for file in files])).all()
     stamp = snapshot(entry)
     decoded(files, *form)
@@ -175,9 +175,9 @@ def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path)
     files[1].write_bytes(data)
     files[2].write_bytes(files[2].read_bytes()[:70])
     with pytest.raises(InputError, match=r"2 of 1,100 pictures cannot be read"):
-        decoded(files, *form, workers=workers)
+        decoded(files, *form)
     whole = [0, *range(3, count)]
-    skipped, kept = decoded(files, *form, workers=workers, on_damaged="skip")
+    skipped, kept = decoded(files, *form, on_damaged="skip")
     assert kept.tolist() == whole
     assert (skipped.images == again.images[whole]).all()
 

@@ -33,20 +33,17 @@ class KaggleCIFAR10(ImageData):
         dir: has ``train/``, ``test/``, ``trainLabels.csv``, ``sampleSubmission.csv``.
         stored_size: side in pixels to which pictures are decoded.
         cache_dir: where the decoded pictures go; None for ``dir/.decoded``, or where that is read-only the user's.
-        decode_workers: processes that decode; None for one a core.
         options: those of :class:`ImageData`.
     """
 
     class_names = CLASSES
     has_test_labels = False
 
-    def __init__(
-        self, dir: str, stored_size: AtLeast1, cache_dir: str | None, decode_workers: int | None, **options: Any
-    ) -> None:
+    def __init__(self, dir: str, stored_size: AtLeast1, cache_dir: str | None, **options: Any) -> None:
         super().__init__(**options)
         self.dir = Path(dir)
         self.decode = Decode(1 if self.in_channels == 1 else 3, stored_size)
-        self.how: dict[str, Any] = {"cache_dir": cache_dir, "workers": decode_workers}
+        self.cache_dir = cache_dir
         self._lists: tuple[dict[int, str], list[int]] | None = None
         self._parts: dict[str, ImageArray] = {}
 
@@ -74,7 +71,7 @@ class KaggleCIFAR10(ImageData):
                 raise InputError(f"{self.dir / part} holds no picture: unpack the archive again")
             files = [self.dir / part / f"{number}.png" for number in listed]
             labels = [CLASSES.index(label) for label in listed.values()]
-            self._parts[part], _ = decoded(files, labels, self.dir, self.decode, part=part, **self.how)
+            self._parts[part], _ = decoded(files, labels, self.dir, self.decode, part=part, cache_dir=self.cache_dir)
         return self._parts[part]
 
     def split(self, labels: Positions) -> tuple[Positions, Positions]:
