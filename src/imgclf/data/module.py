@@ -143,8 +143,7 @@ class ImageData(LightningDataModule):
             return
         images: ImageArray = getattr(self, f"read_{part}")()
         self.require(images)
-        if images.images.shape[-1] != self.resize and is_first():
-            size = images.images.shape[-1]
+        if (size := images.images.shape[-1]) != self.resize and is_first():
             log.info(f"images of {size} x {size} pixels are resized: data.resize={self.resize}")
         if self.fingerprints is not None:
             self.fingerprints[part] = images.fingerprint()
@@ -247,6 +246,4 @@ class ImageData(LightningDataModule):
         if self.mean is None or self.std is None:
             raise InputError("data.mean=null: it is measured in training only; give data.mean and data.std")
         images = transforms.resize(transforms.to_float(images, self.mean, self.std), self.resize)
-        if images.shape[1] != self.in_channels:
-            images = images.expand(-1, self.in_channels, -1, -1)
-        return images
+        return images if images.shape[1] == self.in_channels else images.expand(-1, self.in_channels, -1, -1)
