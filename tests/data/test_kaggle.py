@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Door, Doors, Refused
-from made_up import TEST, TRAIN, archive, competition, png, seven_zip
+from conftest import Door, Refused
+from made_up import TEST, TRAIN, archive, competition, png, seven_zip, write
 
+import imgclf
+from imgclf.build import built
 from imgclf.data.kaggle import CLASSES
+from imgclf.errors import InputError
 
 FAST = ("data.batch_size=16", "model=mlp", "trainer.max_epochs=3", "optimizer=adamw", "optimizer.lr=0.001")
 
@@ -21,34 +24,38 @@ def rows(file: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, doors: Doors) -> Path:
-    """A folder in which the data were prepared and a network was trained on all of them."""
-    folder = tmp_path_factory.mktemp("competition")
-    run = doors(folder)
-    (folder / "cifar-10.zip").write_bytes(archive())
-    told = run("prepare_kaggle.py", "archive=cifar-10.zip", "dir=data", "tree=true", "valid_ratio=0.2").stdout
+def test_each_id_is_answered_once_in_order_and_with_its_own_image(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "cifar-10.zip").write_bytes(archive())
+    told = door("prepare_kaggle.py", "archive=cifar-10.zip", "dir=data", "tree=true", "valid_ratio=0.2").stdout
     assert ("60 training images" in told, "23 test images" in told) == (True, True)
-    tree = folder / "data" / "train_valid_test"
+    tree = tmp_path / "data" / "train_valid_test"
     assert [len(list(tree.glob(f"{part}/*/*.png"))) for part in ("valid", "train_valid", "test")] == [10, 60, 23]
     settings = (*FAST, "data.dir=data", "data.augment=none", "trainer.max_epochs=40", "optimizer.lr=0.003")
     settings += ("callbacks=bare", "logger=none", "retrain_on_all=true")
-    run("train.py", "data=kaggle_cifar10", *settings, "hydra.run.dir=run")
-    return folder
-
-
-def test_each_id_is_answered_once_in_order_and_with_its_own_image(trained: Path, door: Door) -> None:
-    run, data = trained / "run", f"data.dir={trained / 'data'}"
-    assert f"{TEST} images classified" in door("predict.py", f"run={run}", data, "probabilities=true").stdout
-    answer = rows(run / "submission.csv")
-    listed = rows(trained / "data" / "sampleSubmission.csv")
+    door("train.py", "data=kaggle_cifar10", *settings, "hydra.run.dir=run")
+    assert f"{TEST} images classified" in door("predict.py", "run=run", "probabilities=true").stdout
+    answer = rows(tmp_path / "run" / "submission.csv")
+    listed = rows(tmp_path / "data" / "sampleSubmission.csv")
     assert [number for number, _ in answer] == [row[0] for row in listed if row]
     assert answer[0] == ["id", "label"]
     right = [label == CLASSES[7 * int(number) % 10] for number, label in answer[1:]]
     assert sum(right) == TEST, "the network tells ten colours apart, so every pair of id and label must be right"
-    probabilities = np.load(run / "probabilities.npy", allow_pickle=False)
+    probabilities = np.load(tmp_path / "run" / "probabilities.npy", allow_pickle=False)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert [CLASSES[i] for i in probabilities.argmax(axis=1)] == [label for _, label in answer[1:]]
+
+
+def test_a_folder_to_be_read_only_and_without_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    (tmp_path / "test").rename(tmp_path / "elsewhere").with_name("test").mkdir()
+    (tmp_path / "sampleSubmission.csv").unlink()
+    data = built(imgclf.compose(["data=kaggle_cifar10", f"data.dir={tmp_path}"]), "data")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data.prepare_data()
+    assert ((tmp_path / ".decoded").exists(), (tmp_path / "cache").exists()) == (False, True)
+    with pytest.raises(InputError, match="test holds no picture"):
+        data.read_unlabelled()
 
 
 @pytest.mark.slow

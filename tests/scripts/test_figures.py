@@ -62,6 +62,8 @@ def test_a_learning_rate_is_suggested(door: Door, tmp_path: Path) -> None:
     rate = float(re.search(r"optimizer.lr=(\S+)", drawn(door, tmp_path, "figure=lr_range")["suggestion"])[1])  # type: ignore[index]
     assert 0.01 < rate < 0.5, "0.1 is what the chapter found for this network"
     assert [file.name for file in (tmp_path / "logs/figures/lr_range").iterdir()] == ["lr_range.png"]
+    large = ("figure.min_lr=1e20", "figure.max_lr=1e25")
+    assert "grew at once" in door("figures.py", "figure=lr_range", *large, expect=1).stderr
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16"])

@@ -43,6 +43,11 @@ class Arrays(ImageData):
         """Whether there is anything to test."""
         return any(name in self._arrays() for name in ("test_labels", "y_test"))
 
+    def prepare_data(self) -> None:
+        """What is wrong with the images and labels of the test is told before training."""
+        if self.has_test_labels and not (self.trainer is not None and self.trainer.testing):
+            self.require(self.read_test())
+
     def read_train(self) -> ImageArray:
         return self._part("train")
 
@@ -123,14 +128,8 @@ class CIFAR10(ImageData):
 
     def prepare_data(self) -> None:
         """Download the archive unless it is there, and compare its checksum."""
-        try:
-            if not self.archive.exists():
-                if not self.url:
-                    raise OSError("a run folder alone downloads nothing")
-                download(self.url, self.archive, self.md5)
-        except (OSError, RuntimeError) as error:
-            told = f"put {self.archive.name} into data.dir={self.archive.parent}"
-            raise InputError(f"data.url={self.url} could not be downloaded ({error}): {told}") from error
+        if not self.archive.exists():
+            download(self.url, self.archive, self.md5)
 
     def read_train(self) -> ImageArray:
         return self._read_batches("data_batch_")

@@ -170,7 +170,7 @@ class TrainBatches(Sampler[Tensor]):
             yield batch[self.rank * share : (self.rank + 1) * share]
 
 
-class EvalBatches(Sampler[Tensor]):
+def eval_batches(count: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> tuple[Tensor, ...]:
     """Every image exactly once and in order: process r of w takes the r-th of w equal stretches.
 
     Lightning's own sampler pads the last stretch with repeated images, which biases what is measured.
@@ -181,21 +181,13 @@ class EvalBatches(Sampler[Tensor]):
         rank: this process, from 0.
         world_size: number of processes.
     """
-
-    def __init__(self, count: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
-        if count < world_size:
-            raise InputError(f"{count} images cannot be shared by {world_size} processes: use fewer devices")
-        own = torch.arange(count * rank // world_size, count * (rank + 1) // world_size)
-        self.batches = torch.split(own, max(1, batch_size // world_size))
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.batches)
+    if count < world_size:
+        raise InputError(f"{count} images cannot be shared by {world_size} processes: use fewer devices")
+    own = torch.arange(count * rank // world_size, count * (rank + 1) // world_size)
+    return torch.split(own, max(1, batch_size // world_size))
 
 
-Batches = TrainBatches | EvalBatches
+Batches = TrainBatches | tuple[Tensor, ...]
 
 
 class BatchLoader:

@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
 from pydantic import Field
 from torch import Tensor
 
@@ -82,22 +83,14 @@ def _matrices(length: int, large: int, smallest: int, device: torch.device) -> t
     then the same mirrored; ``enlarge`` (starts, large, length) leaves out the first 0, 1, ... large - smallest pixels.
     """
     with torch.inference_mode(False):  # kept tensors made under inference mode could not be used in training
-        shrink = _resizing(torch.arange(smallest, large + 1), large, length)
-        whole = _resizing(torch.tensor([length]), length, large)[0]
+        shrink = torch.stack([_resizing(side, large, length) for side in range(smallest, large + 1)])
+        whole = _resizing(length, length, large)
         padded = torch.cat([whole, whole.new_zeros(large - smallest, length)])
         enlarge = padded.unfold(0, large, 1).mT.contiguous()
         return torch.cat([shrink, shrink.flip(1)]).to(device), enlarge.to(device)
 
 
-def _resizing(side: Tensor, length: int, target: int) -> Tensor:
-    """Matrices (n, target, length), float32, that resize the first ``side`` (n,) pixels of a line to ``target``.
-
-    Row i holds the weights of output pixel i: a triangle around its centre, as wide as the step between output pixels
-    when they are coarser than the input's (antialiasing), one input pixel otherwise.
-    """
-    step = (side.double() / target)[:, None, None]
-    i = torch.arange(target, dtype=torch.float64)[:, None]
-    j = torch.arange(length, dtype=torch.float64)
-    distance = (j + 0.5) - (i + 0.5) * step
-    weights = (1 - distance.abs() / step.clamp(min=1)).clamp(min=0) * (j < side[:, None, None])
-    return (weights / weights.sum(2, keepdim=True)).float()
+def _resizing(side: int, length: int, target: int) -> Tensor:
+    """The matrix (target, length), float32, that resizes the first ``side`` pixels of a line to ``target``."""
+    pixels = torch.eye(side, length, dtype=torch.float64)[None, None]  # each pixel of the line by itself
+    return F.interpolate(pixels, (target, length), mode="bilinear", antialias=True)[0, 0].float()

@@ -1,6 +1,6 @@
 """Picture files, whoever made them -> one uint8 array on disk, decoded once, which all processes of a machine share.
 
-An entry of the cache is a folder with ``images.npy``, uint8 (n, c, s, s); ``sums.npy``, float64 (n, 2, c), of each
+An entry of the cache is a folder with ``images.bin``, uint8 (n, c, s, s); ``sums.npy``, float64 (n, 2, c), of each
 image the sums of its values in [0, 1] and of their squares; ``kept.npy``, int64 (n,), which of the files these are.
 It is made aside, under a lock, and renamed when whole.
 """
@@ -67,8 +67,12 @@ class Decode:
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
         picture = self._opened(source) if isinstance(source, Path) else source
-        squared = ImageOps.pad if self.fit == "letterbox" else ImageOps.fit
-        fitted = squared(_upright(picture), (self.size, self.size), Image.Resampling.BILINEAR)
+        fitted = _upright(picture)
+        if self.fit == "letterbox":
+            shape = [max(1, round(side / max(fitted.size) * self.size)) for side in fitted.size]
+            fitted = ImageOps.pad(fitted.resize(shape, Image.Resampling.BILINEAR), (self.size, self.size))
+        else:
+            fitted = ImageOps.fit(fitted, (self.size, self.size), Image.Resampling.BILINEAR)
         # A copy: Pillow's own pixels may not be written to, which torch warns of.
         pixels = np.array(fitted.convert("L" if self.channels == 1 else "RGB"))
         return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -104,7 +108,6 @@ def decoded(
     decode: Decode,
     *,
     cache_dir: str | Path | None = None,
-    workers: int | None = None,
     on_damaged: OnDamaged = "stop",
     part: str = "all",
 ) -> tuple[ImageArray, NDArray[np.int64]]:
@@ -115,23 +118,23 @@ def decoded(
         files: lie in ``folder``.
         labels: of each.
         decode: how.
-        cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written, for the
-            user's own cache.
-        workers: processes that decode; None for one a core.
+        cache_dir: where entries go; None for ``.decoded`` in the folder, or where that cannot be written and does not
+            hold them, for the user's own cache.
         on_damaged: ``stop`` refuses damaged files, ``skip`` leaves them out; both name them when they are decoded.
         part: name for these files: an entry takes the place of an older one of the same part and settings.
     """
-    digest, total = hashlib.blake2b(f"1 {decode} {on_damaged}".encode(), digest_size=16), 0
+    digest, total = hashlib.blake2b(f"2 {decode} {on_damaged}".encode(), digest_size=16), 0
     for file in files:
         about = file.stat()
         total += about.st_size
-        name = str(file)[len(str(folder)) :]
+        name = str(file).removeprefix(str(folder))
         digest.update(f"\0{name}\0{about.st_size}\0{about.st_mtime_ns}".encode(errors="surrogateescape"))
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(cache_dir or (folder / ".decoded" if os.access(folder, os.W_OK) else users / "imgclf"))
     place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
     prefix = f"{folder.name}-{place}-{part}-{on_damaged}-{decode.fit}-{decode.channels}x{decode.size}px-"
-    entry = cache / f"{prefix}{digest.hexdigest()}"
+    name, own = f"{prefix}{digest.hexdigest()}", folder / ".decoded"
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(cache_dir or (own if (own / name).is_dir() or os.access(folder, os.W_OK) else users / "imgclf"))
+    entry = cache / name
     if not entry.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / ".lock"):
@@ -140,11 +143,12 @@ def decoded(
                     shutil.rmtree(abandoned, ignore_errors=True)
                 log.info(f"decoding {len(files):,} pictures of {folder} to {decode.size} x {decode.size}: {cache}")
                 worth = 1 + max(len(files) // _FILES, total // _BYTES)
-                _make(entry, files, folder, decode, min(workers or cores(), worth), on_damaged)
+                _make(entry, files, folder, decode, min(cores(), worth), on_damaged)
                 for old in {*cache.glob(f"{glob.escape(prefix)}*")} - {entry}:
                     shutil.rmtree(old, ignore_errors=True)
     sums, kept = (np.load(entry / f"{name}.npy", allow_pickle=False) for name in ("sums", "kept"))
-    images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
+    shape = (len(kept), decode.channels, decode.size, decode.size)
+    images = np.memmap(entry / "images.bin", np.uint8, "r", shape=shape)
     about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
     return as_tensors(images, np.array(labels, dtype=np.int64)[kept], **about_them), kept
 
@@ -156,8 +160,7 @@ def _make(
 
     By processes: for small files most of the work is Python's own, and two threads are slower than one.
     """
-    shape = (len(files), decode.channels, decode.size, decode.size)
-    if (size := int(np.prod(shape))) > (free := shutil.disk_usage(entry.parent).free):
+    if (size := len(files) * decode.channels * decode.size**2) > (free := shutil.disk_usage(entry.parent).free):
         told = f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, {free / 2**20:,.0f} MiB are free"
         raise InputError(f"{told}: make room, or give data.cache_dir or a smaller data.stored_size")
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
@@ -171,17 +174,13 @@ def _make(
         generator=torch.Generator(),  # else it would draw from those of the run
     )
     try:
-        with (aside / "images.npy").open("wb") as sink, tqdm(total=len(files), unit="image", disable=None) as bar:
-            np.lib.format.write_array_header_1_0(sink, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        with (aside / "images.bin").open("wb") as sink, tqdm(total=len(files), unit="image", disable=None) as bar:
             for places, pixels, chunk_sums, wrong in chunks:
                 kept += [place for place in places if place not in wrong]
                 damaged |= wrong
                 sums.append(chunk_sums)
                 sink.write(pixels.data)
                 bar.update(len(places))
-            sink.seek(0)  # the header again, as long as before: numpy leaves room for any number of images
-            shape = (len(kept), *shape[1:])
-            np.lib.format.write_array_header_1_0(sink, {"descr": "|u1", "fortran_order": False, "shape": shape})
         _tell([f"{files[place]}: {reason}" for place, reason in damaged.items()], len(files), folder, on_damaged)
         np.save(aside / "sums.npy", np.concatenate(sums))
         np.save(aside / "kept.npy", np.array(kept, dtype=np.int64))
@@ -190,7 +189,8 @@ def _make(
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise InputError("a decoding process was killed, for want of memory? Give data.decode_workers=1") from error
+        told = "a decoding process was killed, for want of memory? Have one core decode: taskset -c 0 COMMAND"
+        raise InputError(told) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

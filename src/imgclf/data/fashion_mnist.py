@@ -1,8 +1,6 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 28x28 grey images of clothes in 10 classes."""
 
 import gzip
-import math
-import struct
 import zlib
 from pathlib import Path
 from typing import Any, Literal
@@ -26,16 +24,13 @@ class FashionMNISTMini(ImageData):
     """The first 1,000 training and 200 test images of each class, which ship with the package."""
 
     class_names, stored_size = CLASS_NAMES, 28
+    folder = MINI  # where the four files lie
 
     def read_train(self) -> ImageArray:
-        return as_tensors(*read_part(self.folder(), "train"))
+        return as_tensors(*read_part(self.folder, "train"))
 
     def read_test(self) -> ImageArray:
-        return as_tensors(*read_part(self.folder(), "t10k"))
-
-    def folder(self) -> Path:
-        """Where the four files lie."""
-        return MINI
+        return as_tensors(*read_part(self.folder, "t10k"))
 
 
 class FashionMNIST(FashionMNISTMini):
@@ -50,36 +45,21 @@ class FashionMNIST(FashionMNISTMini):
 
     def __init__(self, dir: str, system_dir: str | None, download: bool, **options: Any) -> None:
         super().__init__(**options)
-        self.dirs = [Path(folder) for folder in (dir, system_dir) if folder is not None]
+        dirs = [Path(folder) for folder in (dir, system_dir) if folder is not None]
+        self.folder = next((folder for folder in dirs if not _missing(folder)), dirs[0])
         self.download = download
-
-    def folder(self) -> Path:
-        return next((folder for folder in self.dirs if not _missing(folder)), self.dirs[0])
 
     def prepare_data(self) -> None:
         """Download what is missing, unless one of the folders has all."""
-        missing, dir = _missing(self.folder()), self.dirs[0]
+        missing = _missing(self.folder)
         if missing and not self.download:
-            raise InputError(f"data.dir={dir} lacks {', '.join(missing)}: put them there, or give data.download=true")
+            told = f"data.dir={self.folder} lacks {', '.join(missing)}"
+            raise InputError(f"{told}: put them there, or give data.download=true or data=fashion_mnist_mini")
         for name in missing:
-            try:
-                _fetch(f"{name}.gz", dir)
-            except OSError as error:
-                remedy = f"put the four files into data.dir={dir}, or take data=fashion_mnist_mini"
-                raise InputError(f"{name} could not be downloaded:{error}\n{remedy}") from error
+            from torchvision.datasets import FashionMNIST as Source  # a second to import
 
-
-def _fetch(name: str, dir: Path) -> None:
-    """From the first of torchvision's mirrors that gives the published file."""
-    from torchvision.datasets import FashionMNIST as Source  # a second to import
-
-    answers = []
-    for mirror in Source.mirrors:
-        try:
-            return download(f"{mirror}{name}", dir / name, dict(Source.resources)[name])
-        except (OSError, RuntimeError) as error:  # no answer; another file than the published one
-            answers.append(f"\n  {mirror}: {error}")
-    raise OSError("".join(answers))
+            file = f"{name}.gz"
+            download(f"{Source.mirrors[0]}{file}", self.folder / file, dict(Source.resources)[file])
 
 
 def _missing(folder: Path) -> list[str]:
@@ -91,13 +71,17 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def download(url: str, target: Path, md5: str | None = None) -> None:
-    """Fetch ``target``, written aside and renamed when it is whole; a RuntimeError if its checksum is another."""
+    """Fetch ``target``, written aside and renamed when it is whole and its checksum right."""
     from torchvision.datasets.utils import download_url  # a second to import
 
     aside = target.with_name(f".{target.name}.part")
     try:
+        if not url:
+            raise ValueError("a run folder alone downloads nothing")
         download_url(url, str(target.parent), aside.name, md5)  # makes the folder, too
         aside.replace(target)
+    except (OSError, RuntimeError, ValueError) as error:  # no answer; another file; no address
+        raise InputError(f"{target} could not be downloaded from {url!r} ({error}): put it there by hand") from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -116,11 +100,9 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
         data = file.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        dimensions = data[3]
-        shape = struct.unpack(f">{dimensions}I", data[4 : 4 + 4 * dimensions])
-        pixels = data[4 + 4 * dimensions :]
-        if data[:3] != b"\0\0\x08" or len(pixels) != math.prod(shape):
-            raise ValueError(f"it promises {'x'.join(map(str, shape))} unsigned bytes and has {len(pixels):,}")
-    except (OSError, EOFError, zlib.error, struct.error, IndexError, ValueError) as error:
+        if data[:3] != b"\0\0\x08":
+            raise ValueError("it holds no unsigned bytes")
+        shape = np.frombuffer(data, ">u4", data[3], offset=4)
+        return np.frombuffer(bytearray(data), np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+    except (OSError, EOFError, zlib.error, IndexError, ValueError) as error:
         raise InputError(f"{file} cannot be used ({error}): delete it and run again, or give another folder") from error
-    return np.frombuffer(bytearray(pixels), dtype=np.uint8).reshape(shape)

@@ -17,14 +17,24 @@ def is_litter(name: str) -> bool:
 
 
 def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """All picture files of a folder and its folders, by path, and what else lies there but litter."""
+    """All picture files of a folder and its folders, by path, and what else lies there but litter.
+
+    Links to folders are followed, but for those to a folder above, which would give the same pictures again and again.
+    """
     found: list[Path] = []
     others: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not is_litter(name)]
+        back = [name for name in folders if _leads_back(Path(place, name))]
+        folders[:] = [name for name in folders if not is_litter(name) and name not in back]
+        names += back
         for file in (Path(place, name) for name in names if not is_litter(name)):
             (found if file.suffix.lower() in SUFFIXES and file.is_file() else others).append(file)
     return sorted(found), sorted(others)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder above it."""
+    return folder.is_symlink() and any(above.resolve().is_relative_to(folder.resolve()) for above in folder.parents)
 
 
 def part_folder(folder: Path, part: str) -> Path | None:
@@ -50,7 +60,7 @@ def class_folders(folder: str | Path) -> list[str]:
 def labels_of(files: Sequence[Path], folder: Path, class_names: Sequence[str]) -> list[int]:
     """The class of each file, by the first folder below ``folder`` that it lies in."""
     place = {name: index for index, name in enumerate(class_names)}
-    names = [str(file)[len(str(folder)) + 1 :].partition(os.sep)[0] for file in files]
+    names = [file.relative_to(folder).parts[0] for file in files]
     if unknown := sorted({*names} - {*place}):
         told = f"{folder} has folders that are none of the classes {', '.join(class_names)}: {', '.join(unknown[:5])}"
         raise InputError(f"{told}; rename them, or move them away")

@@ -34,7 +34,6 @@ class ImageFolder(ImageData):
         on_damaged: ``stop`` or ``skip``: what to do about pictures that cannot be read.
         cache_dir: where the decoded pictures go; None for ``dir/.decoded``, or where that is read-only
             the user's cache.
-        decode_workers: processes that decode; None for one a core.
         options: those of :class:`ImageData`.
     """
 
@@ -48,7 +47,6 @@ class ImageFolder(ImageData):
         test_seed: int,
         on_damaged: OnDamaged,
         cache_dir: str | None,
-        decode_workers: int | None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -56,7 +54,7 @@ class ImageFolder(ImageData):
         self.class_names = tuple(class_names)
         self.decode = Decode(1 if self.in_channels == 1 else 3, stored_size, fit)
         self.test_fraction, self.test_seed = test_fraction, test_seed
-        self.how: dict[str, Any] = {"cache_dir": cache_dir, "workers": decode_workers, "on_damaged": on_damaged}
+        self.how: dict[str, Any] = {"cache_dir": cache_dir, "on_damaged": on_damaged}
         self._parts: dict[str, tuple[ImageArray, int]] = {}
 
     @property

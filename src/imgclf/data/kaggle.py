@@ -32,21 +32,18 @@ class KaggleCIFAR10(ImageData):
     Args:
         dir: has ``train/``, ``test/``, ``trainLabels.csv``, ``sampleSubmission.csv``.
         stored_size: side in pixels to which pictures are decoded.
-        cache_dir: where the decoded pictures go; None for ``.decoded`` in ``dir``.
-        decode_workers: processes that decode; None for one a core.
+        cache_dir: where the decoded pictures go; None for ``dir/.decoded``, or where that is read-only the user's.
         options: those of :class:`ImageData`.
     """
 
     class_names = CLASSES
     has_test_labels = False
 
-    def __init__(
-        self, dir: str, stored_size: AtLeast1, cache_dir: str | None, decode_workers: int | None, **options: Any
-    ) -> None:
+    def __init__(self, dir: str, stored_size: AtLeast1, cache_dir: str | None, **options: Any) -> None:
         super().__init__(**options)
         self.dir = Path(dir)
         self.decode = Decode(1 if self.in_channels == 1 else 3, stored_size)
-        self.how: dict[str, Any] = {"cache_dir": cache_dir or self.dir / ".decoded", "workers": decode_workers}
+        self.cache_dir = cache_dir
         self._lists: tuple[dict[int, str], list[int]] | None = None
         self._parts: dict[str, ImageArray] = {}
 
@@ -70,9 +67,11 @@ class KaggleCIFAR10(ImageData):
         if part not in self._parts:
             names, ids = self.lists()
             listed = names if part == "train" else dict.fromkeys(ids, CLASSES[0])
+            if not listed:
+                raise InputError(f"{self.dir / part} holds no picture: unpack the archive again")
             files = [self.dir / part / f"{number}.png" for number in listed]
             labels = [CLASSES.index(label) for label in listed.values()]
-            self._parts[part], _ = decoded(files, labels, self.dir / part, self.decode, **self.how)
+            self._parts[part], _ = decoded(files, labels, self.dir, self.decode, part=part, cache_dir=self.cache_dir)
         return self._parts[part]
 
     def split(self, labels: Positions) -> tuple[Positions, Positions]:

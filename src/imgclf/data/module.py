@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from imgclf.data import transforms
-from imgclf.data.batches import Batches, BatchLoader, EvalBatches, ImageArray, TrainBatches
+from imgclf.data.batches import Batches, BatchLoader, ImageArray, TrainBatches, eval_batches
 from imgclf.data.decode import Decode
 from imgclf.data.split import Positions, fold_split, stratified_split
 from imgclf.distributed import is_first
@@ -142,7 +142,9 @@ class ImageData(LightningDataModule):
         if part in self._read:
             return
         images: ImageArray = getattr(self, f"read_{part}")()
-        self._require(images)
+        self.require(images)
+        if (size := images.images.shape[-1]) != self.resize and is_first():
+            log.info(f"images of {size} x {size} pixels are resized: data.resize={self.resize}")
         if self.fingerprints is not None:
             self.fingerprints[part] = images.fingerprint()
         if part == "train":
@@ -157,12 +159,10 @@ class ImageData(LightningDataModule):
             setattr(self, f"{part}_set", self._near(images) if part == "test" else images)
         self._read.add(part)
 
-    def _require(self, images: ImageArray) -> None:
+    def require(self, images: ImageArray) -> None:
         """Refuse images that do not fit what the configuration says of them."""
-        channels, largest, size = images.images.shape[1], int(images.labels.max()), images.images.shape[-1]
+        channels, largest = images.images.shape[1], int(images.labels.max())
         classes = largest + 1 if largest >= self.num_classes else len(self.class_names)
-        if size != self.resize and is_first():
-            log.info(f"images of {size} x {size} pixels are resized: data.resize={self.resize}")
         if self.mean is not None and len(self.mean) != channels:
             found = f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s)"
             raise InputError(f"{found}: give one each")
@@ -206,14 +206,15 @@ class ImageData(LightningDataModule):
             order = (self.seed, self.shuffle, self.drop_last, labels.cpu() if self.sampler == "balanced" else None)
             batches: Batches = TrainBatches(len(images), self.batch_size, *order, rank=rank, world_size=world_size)
         else:
-            batches = EvalBatches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
+            batches = eval_batches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
         count = len(batches)
         if trainer is not None:
             limit, every = getattr(trainer, f"limit_{stage}_batches"), trainer.val_check_interval
             taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
             if taken == 0 < limit:
                 raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} is none: give a whole number")
-            if stage == "train" and type(every) is int and every > taken and trainer.check_val_every_n_epoch:
+            is_validated = trainer.limit_val_batches > 0 and trainer.check_val_every_n_epoch is not None
+            if stage == "train" and type(every) is int and every > taken and is_validated:
                 remedy = f"give at most {taken}, or count on over epochs with trainer.check_val_every_n_epoch=null"
                 raise InputError(f"trainer.val_check_interval={every}, but an epoch has {taken} batches: {remedy}")
         return BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
@@ -245,6 +246,4 @@ class ImageData(LightningDataModule):
         if self.mean is None or self.std is None:
             raise InputError("data.mean=null: it is measured in training only; give data.mean and data.std")
         images = transforms.resize(transforms.to_float(images, self.mean, self.std), self.resize)
-        if images.shape[1] != self.in_channels:
-            images = images.expand(-1, self.in_channels, -1, -1)
-        return images
+        return images if images.shape[1] == self.in_channels else images.expand(-1, self.in_channels, -1, -1)

@@ -58,14 +58,11 @@ def _archives(config: DictConfig, folder: Path) -> Iterator[Path]:
         yield Path(config.archive)
     elif config.demo:
         target = folder / config.demo_url.rpartition("/")[2]
-        try:
-            if not target.exists():
-                download(config.demo_url, target)
-            if hashlib.sha1(target.read_bytes()).hexdigest() != config.demo_sha1:
-                target.unlink()
-                raise RuntimeError("damaged or another file, and deleted")
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{config.demo_url}: {error}; run again, or put it into {folder} by hand") from error
+        if not target.exists():
+            download(config.demo_url, target)
+        if hashlib.sha1(target.read_bytes()).hexdigest() != config.demo_sha1:
+            target.unlink()
+            raise InputError(f"{target} was damaged or another file, and is deleted: run again")
         yield target
     else:
         yield from (folder / name for name in ("cifar-10.zip", "train.7z", "test.7z") if (folder / name).exists())

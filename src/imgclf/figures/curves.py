@@ -94,17 +94,3 @@ def draw_schedules(panels: Panels, unit: str, label: str = "learning rate") -> "
     figure.supylabel(label, fontsize=10)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure
-
-
-def draw_losses(rates: Sequence[float], losses: Sequence[float], suggested: float) -> "Figure":
-    """Losses over learning rates, with the suggested one."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(rates, losses, color=BLUE)
-    axes.axvline(suggested, color=VERMILLION, label=f"suggested: {suggested:.2g}")
-    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed")
-    axes.set_ylim(0.8 * min(losses), 1.2 * losses[0])
-    axes.legend(frameon=False)
-    return figure

@@ -139,12 +139,19 @@ class LearningRates:
         found = tuner.lr_find(
             model, datamodule=data, min_lr=span[0], max_lr=span[1], num_training=self.steps, update_attr=False
         )
-        if found is None or len(found.results["loss"]) < 2 * _SETTLING:
+        known = 0 if found is None else int(np.isfinite(found.results["loss"]).sum())  # once it is not, it stays so
+        if found is None or known < 2 * _SETTLING:
             raise Failed("the loss grew at once: give smaller figure.min_lr and figure.max_lr")
-        rates, losses = (found.results[name][_SETTLING:] for name in ("lr", "loss"))
+        found.results = {name: values[_SETTLING:known] for name, values in found.results.items()}
+        rates, losses = found.results["lr"], found.results["loss"]
         suggested = rates[int(np.argmin(losses))] / 10
         say(f"suggestion, a tenth of the rate with the lowest loss: optimizer.lr={suggested:.2g}")
-        return {"lr_range": curves.draw_losses(rates, losses, suggested)}
+        figure, ((axes,),) = curves.sheet(5)
+        found.plot(ax=axes)
+        axes.axvline(suggested, color=curves.VERMILLION, label=f"suggested: {suggested:.2g}")
+        axes.set_ylim(0.8 * min(losses), 1.2 * losses[0])
+        axes.legend(frameon=False)
+        return {"lr_range": figure}
 
 
 def _without_numbers(config: DictConfig, key: str) -> Classifier:
