@@ -8,15 +8,17 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.models.classifier import Classifier
 from imgclf.run_folder import RunFolder, write_whole
 from imgclf.schedules.callback import Schedule
+
+_NO_METRICS = ("epoch", "step", "lr", "images_per_second", "seconds")
 
 
 class EpochTable(Callback):
     """Write epoch, updates done, learning rate of the epoch's first batch, and every metric logged by then.
 
-    A resumed run first drops the rows that it is going to write again.
+    It comes after the callbacks that may log some at the epoch's end. A resumed run first drops the rows that it is
+    going to write again.
 
     Args:
         file: where the table goes.
@@ -35,7 +37,8 @@ class EpochTable(Callback):
             epoch: counted from 0; None for the last.
         """
         rows = [row for row in self._read() if epoch is None or int(row["epoch"]) == epoch]
-        return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
+        found = rows[-1].items() if rows else ()
+        return {name: float(value) for name, value in found if name not in _NO_METRICS and value}
 
     @property
     def begun(self) -> int:
@@ -63,8 +66,6 @@ class EpochTable(Callback):
         self.validated = state_dict["validated"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, Classifier):
-            pl_module.publish_train()  # of an epoch that ends before its last batch; all callbacks come after this one
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": learning_rate(trainer)}
         row |= metrics_of_epoch(trainer) | {"seconds": round(time.perf_counter() - self._epoch_start, 3)}
         self.rows.append(row)

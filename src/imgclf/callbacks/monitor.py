@@ -60,6 +60,8 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.on_validation_start(trainer, pl_module)
+        if isinstance(pl_module, Classifier):
+            pl_module.publish_train()  # of an epoch that ends before its last batch; others come after this one
         images, seconds = self.images - self._before[0], self.seconds - self._before[1]
         if seconds > 0:
             pl_module.log("images_per_second", images / seconds, on_epoch=True, batch_size=1, sync_dist=True)
