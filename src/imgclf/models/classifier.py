@@ -172,8 +172,10 @@ class Classifier(LightningModule):
         if stage != "train" and (more := self.more_metrics(stage)):
             names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
             for name, value in more.compute().items():
-                is_one = value.ndim == 0
-                values |= {name: value} if is_one else {f"{name}/{n}": v for n, v in zip(names, value, strict=True)}
+                if (shape := getattr(value, "shape", None)) not in ((), (self.num_classes,)):
+                    told = f"it gives {'no tensor' if shape is None else f'values {tuple(shape)}'}"
+                    raise InputError(f"model.metrics.{name.partition('/')[2]}: {told}; expected one, or one a class")
+                values |= {f"{name}/{n}": v for n, v in zip(names, value, strict=True)} if shape else {name: value}
             more.reset()
         # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
