@@ -86,7 +86,7 @@ def fit(config: DictConfig) -> None:
         elif config.get("init_from") and last is None:
             init_from(model, config.init_from)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
-        throughput, table = Throughput(), EpochTable(folder.table_file)
+        throughput, table = Throughput(), EpochTable(folder)
         first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput
         checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
         stop = StopOnSignal(checkpoint, slurm.job_signals())

@@ -95,7 +95,7 @@ class StepScalars(Callback):
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         found = {"gradient/norm": float(torch.nn.utils.get_total_norm(gradients))} if gradients else {}
         if is_point and isinstance(pl_module, Classifier):
-            totals = pl_module.stage_totals("train")
+            totals = pl_module.totals["train"]
             sums = torch.stack([totals.loss_sum, totals.correct, totals.count.float()])
             sums = trainer.strategy.reduce(sums, reduce_op="sum").cpu()
             loss, right, images = (sums - self._sums if self._epoch == trainer.current_epoch else sums).tolist()
