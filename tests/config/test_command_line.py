@@ -19,8 +19,8 @@ CSV = "pytorch_lightning.loggers.CSVLogger"
 MATRIX = "torchmetrics.classification.MulticlassConfusionMatrix"
 LIGHTNINGS_SWA = "pytorch_lightning.callbacks.StochasticWeightAveraging"
 DRAWING = [
-    *("callbacks.inputs.images=0", "callbacks.mistakes.columns=-1", "callbacks.confusion.every_n_epochs=0"),
-    *("callbacks.planned_rate.points=1", "callbacks.histograms.bins=0", "callbacks.checkpoint.every_n_epochs=0"),
+    *("callbacks.inputs.images=0", "callbacks.mistakes.images=-1", "callbacks.confusion.every_n_epochs=0"),
+    *("callbacks.histograms.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs=0"),
 ]
 QUICK = "logger=none test=false debug=fast"
 ODD = "a run, [x] {y} it's \\ 'z' ü=1"
