@@ -15,6 +15,7 @@ from run_files import assert_same, weights
 
 import imgclf
 from imgclf.errors import InputError
+from imgclf.models.pretrained import read_weights
 from imgclf.models.torchvision_net import torchvision_net
 
 Weights = dict[str, torch.Tensor]
@@ -69,6 +70,8 @@ def test_a_compiled_network_is_held_and_trained_later_like_any_other(door: Door,
 def test_what_cannot_be_started_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"other.weight": torch.zeros(3)}, "mlp.pt")
+    torch.save({"net.0": torch.zeros(3), "fc.0": torch.zeros(3)}, "parts.pt")
+    assert read_weights(Path("parts.pt")).keys() == {"net.0", "fc.0"}
     Path("damaged.pt").write_bytes(b"PK no archive")
     for given, said in (
         ("init_from=nowhere", "init_from=.*nowhere"),
@@ -174,6 +177,7 @@ def test_grey_images_are_answered_as_colours(
 def test_weights_that_cannot_be_had(photos: tuple[str, ...], refused: Refused) -> None:
     given = f"train.py {' '.join(photos)} model=torchvision model.net.weights"
     refused(f"{given}=DEFALT", "model.net.weights=DEFALT", "DEFAULT?")
+    refused(f"{given}=DEFAULT model.net.name=resnett18", "model.net.name=resnett18", "resnet18?")
     nowhere = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": "logs/hub"}
     refused(f"{given}=DEFAULT", "resnet18-f37072fd.pth", "model.net.weights=FILE", **nowhere)
 

@@ -58,7 +58,7 @@ def predict_process(config: DictConfig) -> None:
     trainer = bare_trainer(config, keep)
     own = data if pictures is None else None
     trainer.predict(model, dataloaders=pictures, datamodule=own, return_predictions=False)
-    parts = [keep.probabilities[: keep.done]] * trainer.world_size
+    parts = [keep.probabilities] * trainer.world_size
     if trainer.world_size > 1:
         torch.distributed.all_gather_object(parts, parts[0])
     if pictures is not None:
@@ -83,7 +83,6 @@ class PictureBatches:
 
     def __init__(self, source: str, data: ImageData, shown: int) -> None:
         self.source, self.data, self.shown, self.files = source, data, shown, list_pictures(source)
-        self.image_count = len(self.files)
         self.read: list[Path] = []
         self.thumbnails: list[NDArray[np.uint8]] = []
         self.unreadable: list[str] = []

@@ -88,14 +88,14 @@ def fit(config: DictConfig) -> None:
         elif config.get("init_from") and last is None:
             init_from(model, config.init_from)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
-        throughput, table = Throughput(), EpochTable(folder.table_file)
-        first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput, table
+        throughput, table = Throughput(), EpochTable(folder)
+        first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput
         checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
         stop = StopOnSignal(checkpoint, slurm.job_signals())
         trainer = built_trainer(
             config,
             # What the run folder and resuming promise is not for configurations to leave out.
-            callbacks=[*first, *callbacks, OneNetwork(), StopOnDivergence(), stop],
+            callbacks=[*first, *callbacks, table, OneNetwork(), StopOnDivergence(), stop],
             logger=built_loggers(config, last, before.get("loggers") or {}),
             default_root_dir=str(folder.path),
             enable_checkpointing=checkpoint is not None,

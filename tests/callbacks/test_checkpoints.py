@@ -18,6 +18,7 @@ from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
 from imgclf.callbacks.stop import StopOnSignal
 from imgclf.errors import InputError
+from imgclf.run_folder import RunFolder
 
 BATCHES = 6
 
@@ -123,20 +124,11 @@ def test_the_best_epoch_and_its_weights(
 
 
 def test_an_epoch_without_validation_is_never_the_best_and_has_no_score_in_the_table(fit: Fit, tmp_path: Path) -> None:
-    table = EpochTable(tmp_path / "metrics.csv")
+    table = EpochTable(RunFolder(tmp_path))
     kept = checkpoint()
     fit(kept, [0.0, 0.5, 0.0, 0.7], table, check_val_every_n_epoch=2)
     assert (kept.best_epoch, kept.best_score) == (3, pytest.approx(0.7))
     assert ["val/acc" in row for row in table.rows] == [False, True, False, True]
-
-
-def test_what_a_killed_process_left_is_not_written_through(fit: Fit, tmp_path: Path) -> None:
-    fit(checkpoint(), [0.9])
-    folder = tmp_path / "checkpoints"
-    (folder / ".last.tmp").hardlink_to(folder / "best.ckpt")  # killed in the moment between the two renamings
-    fit(checkpoint(), [0.9, 0.1], resume=True)
-    assert torch.load(folder / "best.ckpt", weights_only=True)["global_step"] == BATCHES
-    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2 * BATCHES
 
 
 class Odd(pl.Callback):

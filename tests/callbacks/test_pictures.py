@@ -56,7 +56,7 @@ def test_which_are_drawn(fit: Any, told: Any, every: int, trainer: dict[str, Any
 @pytest.mark.parametrize(("batch", "room"), [(3, 16), (1, 2)])
 def test_the_wrong_images_come_surest_first_with_both_names(fit: Any, told: Any, batch: int, room: int) -> None:
     told.eval_batch_size = batch
-    board = fit(told, Mistakes(images=room, columns=4, every_n_epochs=1))
+    board = fit(told, Mistakes(images=room, every_n_epochs=1))
     wrong = [(5, 5, 0, 2), (2, 3, 1, 0), (6, 1, 1, 2)][:room]  # number, lead, predicted class, true class
     images = told.stored.images[[7 + number for number, *_ in wrong]].numpy()
     shares = [100 * math.exp(lead) / (math.exp(lead) + 2) for _, lead, *_ in wrong]  # two other logits are 0
@@ -137,16 +137,17 @@ def test_each_point_is_the_mean_since_the_point_before(
     assert dict(board.scalars("train/acc_step")) == pytest.approx(accuracies, rel=1e-5)
 
 
-def test_the_planned_rate_is_what_the_run_then_does_in_so_many_points(fit: Any, told: Any) -> None:
-    board = fit(told, PlannedRate(points=200), lr=0.25, max_epochs=3)
+def test_the_planned_rate_is_what_the_run_then_does_in_so_many_points(fit: Any, told: Any, monkeypatch: Any) -> None:
+    board = fit(told, PlannedRate(), lr=0.25, max_epochs=3)
     assert board.scalars("lr/planned") == board.scalars("lr") == [(0, 0.25), (2, 0.25), (4, 0.25)]
-    planned = fit(told, PlannedRate(points=5), max_epochs=101, limit_train_batches=0.5).scalars("lr/planned")
+    monkeypatch.setattr("imgclf.callbacks.monitor._POINTS", 5)
+    planned = fit(told, PlannedRate(), max_epochs=101, limit_train_batches=0.5).scalars("lr/planned")
     assert [step for step, _ in planned][3:] == [0, 25, 50, 75, 100], "after those of the first run"
 
 
 def test_histograms_hold_every_weight_and_gradient(fit: Any, told: Any) -> None:
     linear = nn.Linear(64, 3)
-    board = fit(told, Histograms(bins=4, every_n_epochs=2), net=nn.Sequential(nn.Flatten(), linear), max_epochs=3)
+    board = fit(told, Histograms(every_n_epochs=2), net=nn.Sequential(nn.Flatten(), linear), max_epochs=3)
     assert set(board.tags["histograms"]) == {f"{a}/1.{b}" for a in ("weights", "gradients") for b in ("weight", "bias")}
     found = board.events.Histograms("weights/1.weight")
     assert [event.step for event in found] == [3, 5]  # the last steps of the second epoch and of the last

@@ -62,6 +62,8 @@ def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tm
         "    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):\n"
         "        if trainer.current_epoch == 2 and trainer.gradient_clip_val is None:\n"
         "            trainer.optimizers[0].param_groups[0]['lr'] = 1e30\n"
+        "    def on_train_epoch_end(self, trainer, pl_module):\n"
+        "        self.log('at', float(trainer.current_epoch))\n"
     )
     own, run = {"PYTHONPATH": str(tmp_path)}, tmp_path / "run"
     given = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "+callbacks.late._target_=late.Late")
@@ -69,6 +71,7 @@ def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tm
     assert "nan in epoch 3 of 4 (optimizer steps 19 to 27, " in told
     assert f"resume={run}" in told
     assert [row["train/loss"] == "nan" for row in table(run)] == [False, False, True]
+    assert ([row["at"] for row in table(run)], metrics(run)["best/at"]) == (["0.0", "1.0", "2.0"], 1.0)
     for name in ("last", "best"):
         assert torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"] == 1
         assert all(bool(tensor.isfinite().all()) for tensor in weights(run, name).values())

@@ -16,10 +16,11 @@ import imgclf
 from imgclf.errors import InputError
 
 CSV = "pytorch_lightning.loggers.CSVLogger"
+MATRIX = "torchmetrics.classification.MulticlassConfusionMatrix"
 LIGHTNINGS_SWA = "pytorch_lightning.callbacks.StochasticWeightAveraging"
 DRAWING = [
-    *("callbacks.inputs.images=0", "callbacks.mistakes.columns=-1", "callbacks.confusion.every_n_epochs=0"),
-    *("callbacks.planned_rate.points=1", "callbacks.histograms.bins=0", "callbacks.checkpoint.every_n_epochs=0"),
+    *("callbacks.inputs.images=0", "callbacks.mistakes.images=-1", "callbacks.confusion.every_n_epochs=0"),
+    *("callbacks.histograms.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs=0"),
 ]
 QUICK = "logger=none test=false debug=fast"
 ODD = "a run, [x] {y} it's \\ 'z' ü=1"
@@ -55,7 +56,7 @@ REFUSED: list[tuple[str, ...]] = [
     # values, of which all that are wrong are told together
     ("data.batch_size=1.5 optimizer.lr=1e-3x", "data.batch_size=1.5: ", "integer", "optimizer.lr=1e-3x: ", "number"),
     ("data.fit_on=all data.mean=[nan] seed=-1", "data.fit_on=all", "'train_valid'", "data.mean[0]=nan", "seed=-1"),
-    ("+sede=3 +ckpt_path=/x", "sede=3", "seed?", "ckpt_path=/x"),
+    ("+sede=3 +ckpt_path=/x loss.label_smoothing=2", "sede=3", "seed?", "ckpt_path=/x", "loss.label_smoothing=2"),
     (f"callbacks=histograms {' '.join(DRAWING)}", *DRAWING),
     ("optimizer.lr=-1", "optimizer", "-1"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
@@ -67,6 +68,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("data.folds=3 data.fold=3", "data.fold=3"),
     ("loss.class_weights=[1,2]", "loss.class_weights"),
     ("loss.class_weights=[]", "loss.class_weights"),
+    (f"'+model.metrics.cm={{_target_: {MATRIX}, num_classes: 10}}'", "model.metrics.cm", "(10, 10)"),
     ("trainer.devices=two", "trainer.devices=two"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),
     ("callbacks.checkpoint.monitor=val/accuracy", "val/accuracy", "val/acc"),

@@ -50,7 +50,7 @@ def test_label_smoothing_shapes_the_training_loss_and_not_what_is_reported() -> 
     log_sum = math.log(math.exp(2) + 2)
     assert model.training_step(batch, 0).item() == pytest.approx(log_sum - 0.8 * 2)
     model.validation_step(batch, 0)
-    assert model.stage_totals("val").compute()["loss"].item() == pytest.approx(log_sum - 2)
+    assert model.totals["val"].compute()["loss"].item() == pytest.approx(log_sum - 2)
 
 
 @given(sizes=st.lists(st.integers(1, 20), min_size=2, max_size=6), seed=st.integers(0, 2**31))

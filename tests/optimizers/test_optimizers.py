@@ -24,6 +24,8 @@ def test_the_last_layer_learns_faster_and_only_matrices_decay(kind: type[SGD]) -
     wanted = {"0.weight": (0.1, 0.5), "0.bias": (0.1, 0), "1.weight": (0.1, 0), "1.bias": (0.1, 0)}
     wanted |= {"3.weight": (1.0, 0.5), "3.bias": (1.0, 0)}
     assert {name: told[id(p)] for name, p in net.named_parameters()} == wanted
+    for alone in (lambda ps, lr: kind(ps, lr, decay_all=False), Muon):  # all else is frozen
+        assert [g["params"] for g in alone(net[1].parameters(), lr=0.1).param_groups] == [[*net[1].parameters()]]
 
 
 def net() -> nn.Sequential:

@@ -37,7 +37,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides or given))
         (folder / "run.json").write_text(json.dumps({"host": "here", "seed": seed, "outcome": outcome} | about))
         loss = math.nan if outcome == "diverged" else 1 - acc
-        rows = [f"{e},0.1,{acc * (e + 1) / epochs},{loss},1.0\n" for e in range(epochs)]
+        rows = [f"{e},4e-07,{acc * (e + 1) / epochs},{loss},1.0\n" for e in range(epochs)]
         (folder / "metrics.csv").write_text("epoch,lr,val/acc,val/loss,seconds\n" + "".join(rows))
         if outcome in ("finished", "diverged"):
             final = {f"{stage}/acc": acc for stage in ("train", "val", "test", "best/val")} | {"val/loss": loss}

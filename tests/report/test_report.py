@@ -47,8 +47,9 @@ def test_the_text_and_the_csv(sweep: Path) -> None:
     assert [row["name"] for row in rows] == ["6", "7", "2", "3", "4", "5", "0", "1"], "those of the best first"
     assert (rows[0]["optimizer.lr"], rows[0]["outcome"], rows[0]["folder"]) == ("0.3", "finished", str(sweep / "6"))
     assert float(rows[0]["test/acc"]) == pytest.approx(0.794)
-    minutes = "[0.016667, 0.033333, 0.05]"  # three epochs of a second
-    assert (sweep / "report.html").read_text().count(minutes) == 12, "of val/loss, val/acc and lr of four settings"
+    minutes, rates = "[0.0166667, 0.0333333, 0.05]", "[4e-07, 4e-07, 4e-07]"  # three epochs of a second
+    found = [(sweep / "report.html").read_text().count(text) for text in (minutes, rates)]
+    assert found == [12, 4], "of val/loss, val/acc and lr of four settings"
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ BATCHES = 5  # per epoch
 class TinyNet(pl.LightningModule):
     """Linear 3 -> 2 under SGD with momentum; what it sees depends on (epoch, batch) alone, not on the loader."""
 
-    def __init__(self, **groups: float | torch.Tensor) -> None:  # initial rates: "weight", and "bias" if wanted
+    def __init__(self, **groups: float) -> None:  # initial rates: "weight", and "bias" if wanted
         super().__init__()
         torch.manual_seed(1)
         self.linear, self.groups = torch.nn.Linear(3, 2), groups

@@ -4,7 +4,6 @@ import math
 import os
 import pickle
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -120,31 +119,22 @@ class BestAndLast(Checkpoint):
         """
         if not _weights_are_numbers(trainer):
             return
-        names, folder = names or ("last.ckpt",), RunFolder(trainer.default_root_dir).checkpoints
-        files = [folder / f".{name.removesuffix('.ckpt')}.tmp" for name in names]
-        try:
-            for file in files if trainer.is_global_zero else ():
-                file.unlink(missing_ok=True)  # a killed process may have left it as a second name of best.ckpt
-            self._is_ahead = "last.ckpt" not in names
-            trainer.save_checkpoint(files[0])
-            if trainer.is_global_zero:
-                with files[0].open("r+b") as written:
-                    os.fsync(written.fileno())  # some file systems rename at once, and write half a minute later
-                if not self._is_readable:
-                    _require_readable(files[0])
-                    self._is_readable = True
-                for file in files[1:]:
-                    try:  # both are only ever replaced, never written to, so that they may share their bytes
-                        os.link(files[0], file)
-                    except OSError:  # the file system has no links
-                        shutil.copyfile(files[0], file)
-                for file, name in zip(files, names, strict=True):
-                    file.replace(folder / name)
-        except OSError as error:
-            for file in files:
-                file.unlink(missing_ok=True)
-            told = f"{folder / names[-1]} cannot be written ({error.strerror}): make room, then go on with "
-            raise InputError(f"{told}resume={folder.parent}") from error
+        folder = RunFolder(trainer.default_root_dir).checkpoints
+        for name in names or ("last.ckpt",):
+            self._is_ahead, aside = name != "last.ckpt", folder / f".{name}.tmp"
+            try:
+                trainer.save_checkpoint(aside)
+                if trainer.is_global_zero:
+                    with aside.open("r+b") as written:
+                        os.fsync(written.fileno())  # some file systems rename at once, and write half a minute later
+                    if not self._is_readable:
+                        _require_readable(aside)
+                        self._is_readable = True
+                    aside.replace(folder / name)
+            except OSError as error:
+                aside.unlink(missing_ok=True)
+                told = f"{folder / name} cannot be written ({error.strerror}): make room, then go on with "
+                raise InputError(f"{told}resume={folder.parent}") from error
         trainer.strategy.barrier()  # no process may look for the files before they are there
         self._saved = time.monotonic()
 

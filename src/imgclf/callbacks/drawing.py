@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F  # noqa: N812
 
 from imgclf.figures.curves import BLUE, VERMILLION, pixels
 
@@ -28,27 +26,21 @@ def contact_sheet(
     """Images uint8 (n, h, w, 3) row by row, n may be 0, each with lines (text, colour) below it."""
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
-    from torchvision.utils import make_grid
 
-    grid, top = np.full((_GAP, 480, 3), 255, dtype=np.uint8), _LINE + 2 * _GAP
-    if len(images):
-        longer = max(images.shape[1:3])
-        scale = _LARGEST / longer if longer > _LARGEST else math.ceil(_SMALLEST / longer)
-        height, width = (round(side * scale) for side in images.shape[1:3])
-        tiles = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        tiles = F.interpolate(tiles, (height, width), mode="area" if scale < 1 else "nearest")
-        cell = max(_NARROWEST, width) + _GAP
-        tiles = F.pad(tiles, (_GAP, cell - width - _GAP, 0, max(map(len, captions)) * _LINE + _GAP), value=255)
-        grid = make_grid(tiles, nrow=columns, padding=0, pad_value=255).round().byte().permute(1, 2, 0).numpy()
-    sheet = Image.fromarray(np.pad(grid, ((top, 0), (0, _GAP), (0, 0)), constant_values=255))
+    longer, top = max(images.shape[1:3]), _LINE + 2 * _GAP
+    scale = _LARGEST / longer if longer > _LARGEST else math.ceil(_SMALLEST / longer)
+    height, width = (round(side * scale) for side in images.shape[1:3])
+    across, down = max(_NARROWEST, width) + _GAP, height + max(map(len, captions), default=0) * _LINE + _GAP
+    wide = max(480, _GAP + min(columns, len(images)) * across)
+    sheet = Image.new("RGB", (wide, top + math.ceil(len(images) / columns) * down), "white")
     # Of matplotlib, as Pillow's own font has Latin letters alone.
     pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
-    pen.text((_GAP, _GAP), _cut(title, sheet.width // 7), INK, font)
-    for place, lines in enumerate(captions):
-        row, column = divmod(place, columns)
+    pen.text((_GAP, _GAP), _cut(title, wide // 7), INK, font)
+    for place, (image, lines) in enumerate(zip(images, captions, strict=True)):
+        x, y = _GAP + place % columns * across, top + place // columns * down
+        sheet.paste(Image.fromarray(image).resize((width, height), Image.Resampling.BOX), (x, y))
         for number, (text, colour) in enumerate(lines):
-            y = top + row * tiles.shape[2] + height + 2 + number * _LINE
-            pen.text((_GAP + column * cell, y), _cut(text, cell // 7), colour, font)
+            pen.text((x, y + height + 2 + number * _LINE), _cut(text, across // 7), colour, font)
     return np.array(sheet)
 
 

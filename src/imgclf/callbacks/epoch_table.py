@@ -3,27 +3,28 @@
 import csv
 import io
 import time
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from imgclf.models.classifier import Classifier
 from imgclf.run_folder import RunFolder, write_whole
 from imgclf.schedules.callback import Schedule
+
+_NO_METRICS = ("epoch", "step", "lr", "images_per_second", "seconds")
 
 
 class EpochTable(Callback):
     """Write epoch, updates done, learning rate of the epoch's first batch, and every metric logged by then.
 
-    A resumed run first drops the rows that it is going to write again.
+    It comes after the callbacks that may log some at the epoch's end. A resumed run first drops the rows that it is
+    going to write again.
 
     Args:
-        file: where the table goes.
+        folder: of the run.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
         self.rows: list[dict[str, Any]] = []
         self.validated: dict[str, float] = {}  # figures of the last validation in the epoch in progress
         self._epoch_start = time.perf_counter()
@@ -34,19 +35,17 @@ class EpochTable(Callback):
         Args:
             epoch: counted from 0; None for the last.
         """
-        rows = [row for row in self._read() if epoch is None or int(row["epoch"]) == epoch]
-        return {name: float(value) for name, value in rows[-1].items() if "/" in name and value} if rows else {}
+        rows = [row for row in self.folder.read_table() if epoch is None or int(row["epoch"]) == epoch]
+        found = rows[-1].items() if rows else ()
+        return {name: float(value) for name, value in found if name not in _NO_METRICS and value}
 
     @property
     def begun(self) -> int:
         """How many epochs are in the file, that in progress included."""
-        return max((int(row["epoch"]) + 1 for row in self._read()), default=0)
-
-    def _read(self) -> list[dict[str, str]]:
-        return RunFolder(self.file.parent).read_table()
+        return max((int(row["epoch"]) + 1 for row in self.folder.read_table()), default=0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows = [row for row in self._read() if int(row["epoch"]) < trainer.current_epoch]
+        self.rows = [row for row in self.folder.read_table() if int(row["epoch"]) < trainer.current_epoch]
         self._epoch_start = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,8 +62,6 @@ class EpochTable(Callback):
         self.validated = state_dict["validated"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, Classifier):
-            pl_module.publish_train()  # of an epoch that ends before its last batch; all callbacks come after this one
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": learning_rate(trainer)}
         row |= metrics_of_epoch(trainer) | {"seconds": round(time.perf_counter() - self._epoch_start, 3)}
         self.rows.append(row)
@@ -74,7 +71,7 @@ class EpochTable(Callback):
             writer = csv.DictWriter(text, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
-            write_whole(self.file, text.getvalue())
+            write_whole(self.folder.table_file, text.getvalue())
 
 
 def metrics_of_epoch(trainer: Trainer) -> dict[str, float]:

@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows, writers
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import AtLeast1, AtLeast2, require
+from imgclf.ranges import AtLeast1, require
 from imgclf.run_folder import RunFolder
 from imgclf.schedules.callback import Schedule
 
 _STATUS = Path("/proc/self/status")
+_POINTS, _BINS = 200, 64  # of a planned curve; of a histogram, of equal width, from the least value to the greatest
 
 
 class Throughput(Callback):
@@ -60,6 +61,8 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.on_validation_start(trainer, pl_module)
+        if isinstance(pl_module, Classifier):
+            pl_module.publish_train()  # of an epoch that ends before its last batch; others come after this one
         images, seconds = self.images - self._before[0], self.seconds - self._before[1]
         if seconds > 0:
             pl_module.log("images_per_second", images / seconds, on_epoch=True, batch_size=1, sync_dist=True)
@@ -93,7 +96,7 @@ class StepScalars(Callback):
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         found = {"gradient/norm": float(torch.nn.utils.get_total_norm(gradients))} if gradients else {}
         if is_point and isinstance(pl_module, Classifier):
-            totals = pl_module.stage_totals("train")
+            totals = pl_module.totals["train"]
             sums = torch.stack([totals.loss_sum, totals.correct, totals.count.float()])
             sums = trainer.strategy.reduce(sums, reduce_op="sum").cpu()
             loss, right, images = (sums - self._sums if self._epoch == trainer.current_epoch else sums).tolist()
@@ -130,15 +133,8 @@ class Memory(Callback):
 class PlannedRate(Callback):
     """The rates that the schedule is going to set, as the curve ``lr/planned`` beside ``lr``, before training begins.
 
-    A run without an end, or without a schedule, has no such curve.
-
-    Args:
-        points: of the curve at most, equally far apart.
+    It has 200 points at most, equally far apart. A run without an end, or without a schedule, has no such curve.
     """
-
-    def __init__(self, points: AtLeast2) -> None:
-        require("callbacks.planned_rate", PlannedRate.__init__, locals())
-        self.points = points
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for schedule in (c for c in trainer.callbacks if isinstance(c, Schedule)):  # type: ignore[attr-defined]
@@ -147,7 +143,7 @@ class PlannedRate(Callback):
                 return
             if schedule.interval == "epoch":
                 steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-            for update in sorted({round(i * (total - 1) / (self.points - 1)) for i in range(self.points)}):
+            for update in sorted({round(i * (total - 1) / (_POINTS - 1)) for i in range(_POINTS)}):
                 # What comes before the step at which a run is resumed has been written already.
                 if update * steps >= trainer.global_step:
                     rate = schedule.initial_rate(trainer) * schedule.curve(update, total)
@@ -176,13 +172,12 @@ class Histograms(Callback):
     Values that are no finite numbers are left out of the histogram and counted in ``not_finite/NAME``.
 
     Args:
-        bins: of equal width, from the least value to the greatest.
         every_n_epochs: how often; the last epoch that the run is configured for always.
     """
 
-    def __init__(self, bins: AtLeast1, every_n_epochs: AtLeast1) -> None:
+    def __init__(self, every_n_epochs: AtLeast1) -> None:
         require("callbacks.histograms", Histograms.__init__, locals())
-        self.bins, self.every_n_epochs = bins, every_n_epochs
+        self.every_n_epochs = every_n_epochs
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         epoch, step = trainer.current_epoch + 1, trainer.global_step
@@ -196,6 +191,6 @@ class Histograms(Callback):
                     values, tag = tensor.float().flatten().cpu(), f"{kind}/{name.removeprefix('net.')}"
                     finite = values[values.isfinite()]
                     if len(finite):
-                        writer.add_histogram(tag, finite, step, bins=self.bins)
+                        writer.add_histogram(tag, finite, step, bins=_BINS)
                     if len(finite) < len(values):
                         writer.add_scalar(f"not_finite/{tag}", len(values) - len(finite), step)

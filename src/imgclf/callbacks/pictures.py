@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from imgclf.figures.curves import VERMILLION
 from imgclf.ranges import AtLeast1, require
 
 log = logging.getLogger(__name__)
+_COLUMNS = 4  # of images side by side
 
 
 class Inputs(Callback):
@@ -26,13 +28,12 @@ class Inputs(Callback):
 
     Args:
         images: at most so many of each.
-        columns: of them side by side.
         every_n_epochs: how often, from the first epoch on.
     """
 
-    def __init__(self, images: AtLeast1, columns: AtLeast1, every_n_epochs: AtLeast1) -> None:
+    def __init__(self, images: AtLeast1, every_n_epochs: AtLeast1) -> None:
         require("callbacks.inputs", Inputs.__init__, locals())
-        self.images, self.columns, self.every_n_epochs = images, columns, every_n_epochs
+        self.images, self.every_n_epochs = images, every_n_epochs
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
@@ -46,10 +47,10 @@ class Inputs(Callback):
         if trainer.current_epoch % self.every_n_epochs == 0 and pages(trainer):
             images, labels = (tensor[: self.images] for tensor in batch)
             labels = labels.argmax(dim=1) if labels.ndim == 2 else labels  # of mixed images the larger share
-            names = class_names(trainer, int(labels.max()) + 1)
+            names = class_names(trainer)
             title = f"{part}: {' x '.join(map(str, images.shape[1:]))} pixels"
             captions = [[(names[label], INK)] for label in labels.tolist()]
-            picture = contact_sheet(as_seen(trainer, images), captions, self.columns, title)
+            picture = contact_sheet(as_seen(trainer, images), captions, _COLUMNS, title)
             log_picture(trainer, f"inputs/{part}", picture, step)
 
 
@@ -126,7 +127,7 @@ class Confusion(ValidationPicture):
     def draw(self, trainer: Trainer, step: int, *found: Tensor) -> None:
         predicted, labels = found
         counts = multiclass_confusion_matrix(predicted, labels, self.num_classes, validate_args=False).numpy()
-        names = class_names(trainer, self.num_classes)
+        names = class_names(trainer)
         log_picture(trainer, "validation/confusion", confusion_picture(counts, names), step)
         log_picture(trainer, "validation/accuracy_by_class", accuracy_picture(counts, names), step)
 
@@ -136,13 +137,12 @@ class Mistakes(ValidationPicture):
 
     Args:
         images: at most so many.
-        columns: of them side by side.
         every_n_epochs: how often they are drawn; the last validation's always are.
     """
 
-    def __init__(self, images: AtLeast1, columns: AtLeast1, every_n_epochs: AtLeast1) -> None:
+    def __init__(self, images: AtLeast1, every_n_epochs: AtLeast1) -> None:
         require("callbacks.mistakes", Mistakes.__init__, locals())
-        self.images, self.columns, self.every_n_epochs = images, columns, every_n_epochs
+        self.images, self.every_n_epochs = images, every_n_epochs
 
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         confidence, predicted = logits.float().softmax(dim=1).max(dim=1)
@@ -156,37 +156,30 @@ class Mistakes(ValidationPicture):
 
     def draw(self, trainer: Trainer, step: int, *found: Tensor) -> None:
         scores, classes, images = (part[found[0] >= 0] for part in found)
-        names = class_names(trainer, int(found[1].max()) + 1)
+        names = class_names(trainer)
         captions = [
             [(f"{100 * score:.0f} % {names[predicted]}", VERMILLION), (f"is {names[true]}", INK)]
             for score, (predicted, true) in zip(scores.tolist(), classes.tolist(), strict=True)
         ]
         title = f"the {len(captions)} most confident mistakes" if captions else "no mistakes"
-        picture = contact_sheet(as_seen(trainer, images), captions, self.columns, title)
+        picture = contact_sheet(as_seen(trainer, images), captions, _COLUMNS, title)
         log_picture(trainer, "validation/mistakes", picture, step)
 
 
-def class_names(trainer: Trainer, count: int) -> list[str]:
-    """The names that the data have for their classes, and numbers for classes without a name."""
-    known = list(getattr(getattr(trainer, "datamodule", None), "class_names", None) or ())
-    return known + [str(number) for number in range(len(known), count)]
+def class_names(trainer: Trainer) -> Sequence[str]:
+    """The names that the data have for their classes."""
+    names: Sequence[str] = trainer.datamodule.class_names  # type: ignore[attr-defined]
+    return names
 
 
 def as_seen(trainer: Trainer, images: Tensor) -> NDArray[np.uint8]:
     """Float images (n, c, h, w) as the network is fed them -> uint8 (n, h, w, 3), without the data's normalisation.
 
-    Where that is not known, each is stretched from its darkest to its brightest pixel. Of any other number of channels
-    than three (red, green, blue) the mean is shown as grey.
+    Of any other number of channels than three (red, green, blue) the mean is shown as grey.
     """
-    data = getattr(trainer, "datamodule", None)
-    mean, std = (getattr(data, name, None) for name in ("mean", "std"))
-    shown = images.detach().float().cpu()
-    if mean is None or std is None:
-        low, high = shown.amin((1, 2, 3), keepdim=True), shown.amax((1, 2, 3), keepdim=True)
-        shown = (shown - low) / (high - low).clamp(min=1e-12)
-    else:
-        centre, spread = (torch.tensor(values).float().view(-1, 1, 1) for values in (mean, std))
-        shown = shown * spread + centre
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    centre, spread = (torch.tensor(values).float().view(-1, 1, 1) for values in (data.mean, data.std))
+    shown = images.detach().float().cpu() * spread + centre
     if shown.shape[1] != 3:
         shown = shown.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     shown = shown.nan_to_num(nan=0.0, posinf=1.0, neginf=0.0).clamp(0, 1)

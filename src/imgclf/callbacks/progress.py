@@ -49,7 +49,7 @@ class Progress(TQDMProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         """Mean loss and accuracy of the epoch so far, of this process's share; the others' would need their help."""
         self._next_refresh = time.monotonic() + self.refresh_seconds
-        if not isinstance(pl_module, Classifier) or not (totals := pl_module.stage_totals("train")).update_called:
+        if not isinstance(pl_module, Classifier) or not (totals := pl_module.totals["train"]).update_called:
             return {}
         count = totals.count.item()
         return {"loss": f"{totals.loss_sum.item() / count:.4f}", "acc": f"{totals.correct.item() / count:.4f}"}

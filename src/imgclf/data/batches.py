@@ -218,11 +218,6 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self.loader)
 
-    @property
-    def image_count(self) -> int:
-        """Images in all batches of this process."""
-        return sum(map(len, self.sampler))
-
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         # A generator, which draws nothing at first: Lightning makes the iterator before it sets the epoch.
         self.handed_out = getattr(self.sampler, "first_batch", 0)

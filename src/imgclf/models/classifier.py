@@ -81,7 +81,7 @@ class Classifier(LightningModule):
             raise InputError(f"loss.class_weights={list(weights)}: there are {num_classes} classes: give one each")
         self.memory_format = torch.contiguous_format
         self.average_flips = average_flips
-        self.totals = {stage: Totals() for stage in ("train", "val", "test")}
+        self.totals = {stage: Totals() for stage in ("train", "val", "test")}  # running loss and accuracy
         more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
         both = {s: MetricCollection(dict(more), prefix=f"{s}/") for s in ("val", "test")}
         self.more = nn.ModuleDict({f"{s}_more": own.clone() for s, own in both.items()})  # with states of their own
@@ -118,7 +118,7 @@ class Classifier(LightningModule):
         images, labels = batch
         logits = self(images)
         loss: Tensor = self.loss(_exact(logits), labels)
-        self.stage_totals("train").update(loss.detach(), logits.detach(), labels)
+        self.totals["train"].update(loss.detach(), logits.detach(), labels)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -140,7 +140,7 @@ class Classifier(LightningModule):
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images) if not self.average_flips else self.predict_step(batch, 0).clamp(min=1e-30).log()
-        self.stage_totals(stage).update(F.cross_entropy(_exact(logits), labels), logits, labels)
+        self.totals[stage].update(F.cross_entropy(_exact(logits), labels), logits, labels)
         if more := self.more_metrics(stage):
             more.update(logits.float().softmax(dim=1), labels)
         return logits
@@ -156,7 +156,7 @@ class Classifier(LightningModule):
 
     def publish_train(self) -> None:
         """Log the training figures of the epoch, unless they are; to be called where it ends."""
-        if self.stage_totals("train").update_called:
+        if self.totals["train"].update_called:
             self._publish("train")
 
     def on_validation_epoch_end(self) -> None:
@@ -166,14 +166,16 @@ class Classifier(LightningModule):
         self._publish("test")
 
     def _publish(self, stage: str) -> None:
-        totals = self.stage_totals(stage)
+        totals = self.totals[stage]
         values = {f"{stage}/{name}": value.to(self.device) for name, value in totals.compute().items()}
         totals.reset()
         if stage != "train" and (more := self.more_metrics(stage)):
             names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
             for name, value in more.compute().items():
-                is_one = value.ndim == 0
-                values |= {name: value} if is_one else {f"{name}/{n}": v for n, v in zip(names, value, strict=True)}
+                if (shape := getattr(value, "shape", None)) not in ((), (self.num_classes,)):
+                    told = f"it gives {'no tensor' if shape is None else f'values {tuple(shape)}'}"
+                    raise InputError(f"model.metrics.{name.partition('/')[2]}: {told}; expected one, or one a class")
+                values |= {f"{name}/{n}": v for n, v in zip(names, value, strict=True)} if shape else {name: value}
             more.reset()
         # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
@@ -181,10 +183,6 @@ class Classifier(LightningModule):
     def more_metrics(self, stage: str) -> MetricCollection:
         """The metrics besides loss and accuracy of ``val`` or ``test``."""
         return cast(MetricCollection, self.more[f"{stage}_more"])
-
-    def stage_totals(self, stage: str) -> Totals:
-        """Running loss and accuracy of ``train``, ``val`` or ``test``."""
-        return self.totals[stage]
 
     def configure_optimizers(self) -> Optimizer:
         if self.make_optimizer is None:
@@ -197,12 +195,12 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Without the sums so far, the loss of an epoch resumed in its middle would cover its second half only.
-        checkpoint["train_totals"] = self.stage_totals("train").snapshot()
+        checkpoint["train_totals"] = self.totals["train"].snapshot()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         sums = checkpoint.get("train_totals")
         if sums is not None and self._trainer is not None:
-            self.stage_totals("train").restore(sums, self.global_rank, self.trainer.world_size)
+            self.totals["train"].restore(sums, self.global_rank, self.trainer.world_size)
 
 
 def _exact(logits: Tensor) -> Tensor:

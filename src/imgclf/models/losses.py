@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from imgclf.ranges import NumberFrom0, require
+from imgclf.ranges import FractionBelow1, NumberFrom0, require
 
 Weights = Literal["balanced"] | Sequence[NumberFrom0] | None
 
@@ -21,8 +21,9 @@ class CrossEntropy(nn.Module):
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016, section 7).
     """
 
-    def __init__(self, class_weights: Weights = None, label_smoothing: float = 0.0) -> None:
+    def __init__(self, class_weights: Weights = None, label_smoothing: FractionBelow1 = 0.0) -> None:
         super().__init__()
+        require("loss", CrossEntropy.__init__, locals())
         self.class_weights, self.label_smoothing = class_weights, label_smoothing
         self.weight: Tensor | None = None
 

@@ -39,7 +39,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         raise InputError(f"{file} holds no tensors by name: give a state_dict, or safetensors")
     for prefix in ("module.", "_orig_mod.", "net."):  # of DDP, torch.compile, and this package
         own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        state = own or state
+        # Beside the net this package has losses and metrics; names of other kinds say that the prefix is a part's name.
+        if own and all(name.startswith((prefix, "loss.", "more.")) for name in state):
+            state = own
     return state
 
 

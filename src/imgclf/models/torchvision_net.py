@@ -25,9 +25,7 @@ def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str 
     """
     from torchvision import models
 
-    names = models.list_models(module=models)
-    if name not in names:
-        raise InputError(f"model.net.name={name}: torchvision has none. {hint(name, names)}")
+    _require_torchvision(name)
     # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights; theirs
     # want other means, to which they turn ImageNet's: always, since what goes on with them names no weights.
     own = name in ("googlenet", "inception_v3")
@@ -38,6 +36,14 @@ def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str 
     if weights is not None:
         fit_weights(net, torchvision_weights(name, weights), f"model.net.weights={weights}")
     return net
+
+
+def _require_torchvision(name: str) -> None:
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    if name not in names:
+        raise InputError(f"model.net.name={name}: torchvision has none. {hint(name, names)}")
 
 
 def _replace_first_convolution(net: nn.Module, name: str, in_channels: int) -> None:
@@ -60,14 +66,7 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
 
     Raises InputError: timm is not installed, or has no such network.
     """
-    try:
-        import timm
-    except ImportError:
-        raise InputError("model=timm is an extra: uv run --extra timm scripts/train.py ...") from None
-    known = timm.list_models()
-    if name.partition(".")[0] not in known:
-        right = hint(name, known, otherwise="timm.list_models() gives all")
-        raise InputError(f"model.net.name={name}: timm has none. {right}")
+    timm = _timm(name)
     try:
         net: nn.Module = timm.create_model(name, weights == "DEFAULT", in_chans=in_channels, num_classes=num_classes)
     except (OSError, RuntimeError) as error:  # the latter for a tag that timm does not know
@@ -77,23 +76,38 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
     return net
 
 
+def _timm(name: str) -> Any:
+    """The library, if it is there and has such a network."""
+    try:
+        import timm
+    except ImportError:
+        raise InputError("model=timm is an extra: uv run --extra timm scripts/train.py ...") from None
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        right = hint(name, known, otherwise="timm.list_models() gives all")
+        raise InputError(f"model.net.name={name}: timm has none. {right}")
+    return timm
+
+
 def preprocessing(net: Mapping[str, Any]) -> dict[str, Any]:
     """``mean`` and ``std`` by colour, of pixels in [0, 1], and ``size`` in pixels, of what the weights were trained on.
 
     Args:
         net: the node ``model.net`` of the configuration: ``_target_``, ``name`` and ``weights``.
 
-    Raises InputError: timm has none such.
+    Raises InputError: there is no such network, or timm has no weights for it.
     """
     if net["_target_"].endswith("timm_net"):
-        import timm
-
-        found: Any = timm.get_pretrained_cfg(net["name"])
+        try:
+            found = _timm(net["name"]).get_pretrained_cfg(net["name"])
+        except RuntimeError:  # for a tag that timm does not know
+            found = None
         if found is None:
             raise InputError(f"model.net.name={net['name']}: timm has no weights for it; leave model.net.weights out")
         return {"mean": list(found.mean), "std": list(found.std), "size": found.input_size[-1]}
     from torchvision.models import get_model_weights
 
+    _require_torchvision(net["name"])
     known = get_model_weights(net["name"])
     transforms = known.__members__.get(net["weights"], known.DEFAULT).transforms()  # of a file nobody knows
     return {"mean": transforms.mean, "std": transforms.std, "size": transforms.crop_size[0]}

@@ -43,7 +43,7 @@ class Muon(torch.optim.AdamW):
     ) -> None:
         require("optimizer", Muon.__init__, locals())
         every = list(params)
-        head = max((place for place, p in enumerate(every) if p.ndim > 1), default=0)
+        head = max((place for place, p in enumerate(every) if p.ndim > 1), default=len(every))
         hidden = [p for p in every[:head] if p.ndim > 1]
         others = [p for p in every if p.ndim < 2]
         groups: list[dict[str, Any]] = [

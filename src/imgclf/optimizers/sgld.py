@@ -48,7 +48,6 @@ class SGLD(Optimizer):
         super().__init__(params, {"lr": lr, "temperature": temperature, "weight_decay": weight_decay})
         self.num_images = num_images
         self.seed = seed
-        self._generators: dict[torch.device, torch.Generator] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
@@ -67,13 +66,9 @@ class SGLD(Optimizer):
             step = self.state[parameter].setdefault("step", torch.zeros((), dtype=torch.int64))
             parameter.add_(parameter.grad.add(parameter, alpha=group["weight_decay"]), alpha=-lr)
             if scale > 0:
-                parameter.add_(self._noise(parameter, int(step), index), alpha=scale)
+                generator = torch.Generator(parameter.device)
+                generator.manual_seed(hash((self.seed, int(step), index)) & (2**63 - 1))
+                form: dict[str, Any] = {"device": parameter.device, "dtype": parameter.dtype}
+                parameter.add_(torch.randn(parameter.shape, generator=generator, **form), alpha=scale)
             step += 1
         return loss
-
-    def _noise(self, parameter: Tensor, step: int, index: int) -> Tensor:
-        device = parameter.device
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device)
-        generator = self._generators[device].manual_seed(hash((self.seed, step, index)) & (2**63 - 1))
-        return torch.randn(parameter.shape, generator=generator, device=device, dtype=parameter.dtype)

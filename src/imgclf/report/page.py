@@ -79,9 +79,10 @@ def _curves(table: Table, curves: pd.DataFrame, names: list[str]) -> dict[str, A
     keys = [curves.run.map(table.runs.group).rename("group"), apart, "epoch"]
     labels, data, minutes = table.labels, [], []
     curves = curves.assign(minutes=curves.get("seconds", 0 * curves.epoch).groupby(curves.run).cumsum() / 60)
-    means = curves.groupby(keys)[[*names, "minutes"]].agg(["mean", "std"]).round(6)
+    means = curves.groupby(keys)[[*names, "minutes"]].agg(["mean", "std"])
     for (group, run), line in means.groupby(level=[0, 1]):
         line = line.iloc[np.linspace(0, len(line) - 1, min(len(line), _POINTS)).astype(int)]
+        line = line.map(lambda value: float(f"{value:.6g}"))  # digits that count, also of a rate of 4e-7
         which = f" ({table.runs['name'][run]}: {table.runs.outcome[run]})" if run >= 0 else ""
         shared = {"name": labels[group] + which, "legendgroup": f"{group} {run}"}
         shared |= {"x": [int(epoch) + 1 for *_, epoch in line.index], "mode": "lines" if len(line) > 1 else "markers"}

@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 
 from imgclf.errors import InputError
@@ -102,11 +101,13 @@ class Schedule(pl.Callback, ABC):
             return
         self._update_in_force = update
         scale = self.curve(update, self.total_updates)
-        rates = [_set_rate(group, scale) for group in _groups(trainer)]
+        for group in _groups(trainer):
+            group["lr"] = _initial_rate(group) * scale
         every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: no logging by steps
         by_batch = every_n_steps > 0 and trainer.global_step % every_n_steps == 0
         if trainer.is_global_zero and (batch_idx == 0 if self.interval == "epoch" else by_batch):
             names = [f"lr/{group.get('name', f'group_{index}')}" for index, group in enumerate(_groups(trainer))]
+            rates = [group["lr"] for group in _groups(trainer)]
             found = dict(zip(["lr", *names[1:]], rates, strict=True)) if len(set(rates)) > 1 else {"lr": rates[0]}
             for run_logger in trainer.loggers:
                 run_logger.log_metrics(found, step=trainer.global_step)
@@ -171,12 +172,3 @@ def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:
 def _initial_rate(group: dict[str, Any]) -> float:
     """The rate the group was built with, kept in the group under the name that torch's schedulers use."""
     return float(group.setdefault("initial_lr", float(group["lr"])))
-
-
-def _set_rate(group: dict[str, Any], scale: float) -> float:
-    rate = _initial_rate(group) * scale
-    if isinstance(group["lr"], torch.Tensor):
-        group["lr"].fill_(rate)  # a compiled or captured optimizer reads this very tensor
-    else:
-        group["lr"] = rate
-    return rate
