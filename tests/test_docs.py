@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import made_up
 import nbformat
@@ -72,8 +71,8 @@ def all_done(language: str, body: str, folder: Path, environment: dict[str, str]
             words = shlex.split(SCRIPT.fullmatch(line)[1], comments=True)  # type: ignore[index]
             yield run_here([str(folder / words[0]), *words[1:]], folder, environment)
     else:
-        pipes: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600}
-        yield subprocess.run(["bash", "-ec", body], cwd=folder, env=environment, **pipes)
+        shell = ["bash", "-ec", body]
+        yield subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def what_a_user_has(folder: Path) -> None:
