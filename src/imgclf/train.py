@@ -49,6 +49,8 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
     folder = RunFolder(config.folder)
     decide(config)
     if slurm.is_restarted() and folder.has_begun and "rerun" not in config:
+        if "resume" not in config and folder.read_metrics() is not None:
+            return folder.read_metrics()  # finished before the job was ended
         config.resume = str(folder.path)
     if not is_first():
         distributed.run(fit, config)
@@ -87,18 +89,19 @@ def fit(config: DictConfig) -> None:
             load_weights(model, last, to_go_on=True)
         elif config.get("init_from") and last is None:
             init_from(model, config.init_from)
-        matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
+        matching = RunFolder(before["rerun_of"]).read_run() if before.get("rerun_of") else before
         throughput, table = Throughput(), EpochTable(folder)
+        ends = table, StopOnDivergence()  # of an epoch, in this order, and before checkpoints
         first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput
         checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
         stop = StopOnSignal(checkpoint, slurm.job_signals())
         trainer = built_trainer(
             config,
             # What the run folder and resuming promise is not for configurations to leave out.
-            callbacks=[*first, *callbacks, table, OneNetwork(), StopOnDivergence(), stop],
+            callbacks=[*ends, *first, *callbacks, OneNetwork(), stop],
             logger=built_loggers(config, last, before.get("loggers") or {}),
             default_root_dir=str(folder.path),
-            enable_checkpointing=checkpoint is not None,
+            enable_checkpointing=True,  # by these callbacks, or by none
         )
         at_end.push(lambda kind, *_: close(trainer, failed=kind is not None and not issubclass(kind, Interrupted)))
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -133,8 +136,10 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
     if "resume" in config:
         refuse_to_resume(config, folder)
         warn_of_differences(folder.read_run(), about, when="before")
+        was_finished = folder.metrics_file.exists()
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
+        start |= {"rerun_of": None} if was_finished else {}  # it becomes more than the run that it did again
     else:
         if folder.has_begun:
             raise InputError(f"{folder.path} holds a run already: give resume={folder.path}, or choose another")
@@ -155,13 +160,13 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
 
 @contextlib.contextmanager
 def _left_if_refused(folder: RunFolder) -> Any:
-    """Leave a finished run finished, and as it was, where going on with it is refused before there is a checkpoint."""
+    """Leave a run as it was, such as finished, where going on with it is refused before there is a new checkpoint."""
 
     def checkpoints() -> dict[Path, int]:
         return {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
 
     files = (folder.config_file, folder.run_file, folder.metrics_file)  # the last one says that it is finished
-    texts = {file: file.read_bytes() for file in files if folder.metrics_file.exists() and file.exists()}
+    texts = {file: file.read_bytes() for file in files if folder.has_begun and file.exists()}
     before = checkpoints()
     try:
         yield

@@ -1,5 +1,6 @@
 """The terminal while training runs."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -20,14 +21,9 @@ def in_a_terminal(command: list[str], folder: Path, columns: int = 100) -> str:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         become(command, folder, os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm"})
     received = b""
-    while True:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        received += piece
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(terminal, 65536):
+            received += piece
     assert os.waitpid(pid, 0)[1] == 0, received.decode()
     return received.decode()
 
@@ -50,9 +46,8 @@ LASTING = (
 
 
 def test_a_pipe_gets_a_line_an_epoch_with_the_best_so_far_marked(door: Door, tmp_path: Path) -> None:
-    said = door(
-        "train.py", "trainer.max_epochs=3", "callbacks=bare", "logger=none", "hydra.run.dir=run", "test=false"
-    ).stderr
+    given = ("trainer.max_epochs=3", "callbacks=bare", "logger=none", "hydra.run.dir=run", "test=false")
+    said = door("train.py", *given).stderr
     epochs = [line for line in said.splitlines() if line.startswith("epoch ")]
     assert "\r" not in said
     assert all(re.fullmatch(LASTING, line) for line in epochs)

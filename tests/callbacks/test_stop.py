@@ -58,15 +58,18 @@ def test_a_loss_that_is_no_number_ends_the_run_and_no_such_weights_are_kept(door
 def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text(
         "from pytorch_lightning import Callback\n"
+        "from imgclf.models.mlp import MLP\n"
+        "class Own(MLP):\n"
+        "    def on_train_epoch_end(self):\n"
+        "        self.log('at', float(self.current_epoch))\n"
         "class Late(Callback):\n"
         "    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):\n"
         "        if trainer.current_epoch == 2 and trainer.gradient_clip_val is None:\n"
         "            trainer.optimizers[0].param_groups[0]['lr'] = 1e30\n"
-        "    def on_train_epoch_end(self, trainer, pl_module):\n"
-        "        self.log('at', float(trainer.current_epoch))\n"
     )
     own, run = {"PYTHONPATH": str(tmp_path)}, tmp_path / "run"
     given = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "+callbacks.late._target_=late.Late")
+    given += ("model._target_=late.Own",)
     told = door("train.py", *given, "hydra.run.dir=run", expect=2, **own).stderr
     assert "nan in epoch 3 of 4 (optimizer steps 19 to 27, " in told
     assert f"resume={run}" in told

@@ -5,7 +5,8 @@ import io
 import time
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 
 from imgclf.run_folder import RunFolder, write_whole
 from imgclf.schedules.callback import Schedule
@@ -13,11 +14,11 @@ from imgclf.schedules.callback import Schedule
 _NO_METRICS = ("epoch", "step", "lr", "images_per_second", "seconds")
 
 
-class EpochTable(Callback):
+class EpochTable(Checkpoint):
     """Write epoch, updates done, learning rate of the epoch's first batch, and every metric logged by then.
 
-    It comes after the callbacks that may log some at the epoch's end. A resumed run first drops the rows that it is
-    going to write again.
+    Lightning calls callbacks of this base after all others, and after the module, which may log at the epoch's end.
+    A resumed run first drops the rows that it is going to write again.
 
     Args:
         folder: of the run.
@@ -63,7 +64,7 @@ class EpochTable(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": learning_rate(trainer)}
-        row |= metrics_of_epoch(trainer) | {"seconds": round(time.perf_counter() - self._epoch_start, 3)}
+        row |= metrics_of_epoch(trainer) | row | {"seconds": round(time.perf_counter() - self._epoch_start, 3)}
         self.rows.append(row)
         if trainer.is_global_zero:
             text = io.StringIO()

@@ -64,9 +64,9 @@ class Progress(TQDMProgressBar):
         self.train_progress_bar.set_description(f"epoch {_position(trainer)}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
         now, done, metrics = time.monotonic(), trainer.current_epoch + 1, metrics_of_epoch(trainer)
+        if not trainer.is_global_zero:  # only now: Lightning has the processes add up what was logged when it is read
+            return
         parts = [f"epoch {_position(trainer)}"]
         parts += [f"{label} {metrics[name]:.4f}" for name, label in _COLUMNS.items() if name in metrics]
         parts.append(f"lr {learning_rate(trainer):.3g}")

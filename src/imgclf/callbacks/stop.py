@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import Checkpoint, Timer
 
 from imgclf.callbacks.checkpoints import BestAndLast, can_resume_after
 from imgclf.callbacks.epoch_table import learning_rate
@@ -55,11 +55,11 @@ class Limits(Timer):
         trainer.should_stop = trainer.should_stop or self.reached
 
 
-class StopOnDivergence(Callback):
+class StopOnDivergence(Checkpoint):
     """Raise :class:`Diverged` at the end of the first epoch whose mean loss is infinite or not a number.
 
-    The means, those of all processes, are on the host by then, so that looking costs nothing. Checkpoints come last at
-    an epoch's end, so that ``last.ckpt`` and ``best.ckpt`` keep the weights of the epochs before.
+    The means, those of all processes, are on the host by then, so that looking costs nothing. By its base it comes last
+    at an epoch's end: after metrics.csv has the row, and before ``last.ckpt`` and ``best.ckpt`` would be written.
     """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
