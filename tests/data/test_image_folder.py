@@ -201,8 +201,8 @@ def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert class_folders(tmp_path / "photos") == ["blue", "green", "red"]
     with pytest.raises(InputError, match="at least two"):
         class_folders(tmp_path)
-    (tmp_path / "photos" / "test" / "red").mkdir(parents=True)
-    with pytest.raises(InputError, match="has test/, but no train/"):
+    (tmp_path / "photos" / "Testing" / "red").mkdir(parents=True)
+    with pytest.raises(InputError, match="has Testing/, but no train/"):
         class_folders(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos" / "red" / "gone.png").symlink_to("nowhere.png")
@@ -210,8 +210,7 @@ def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos" / "red" / "above").symlink_to("..")
     assert len(list_pictures("photos")) == 12
     assert labels_of([Path("red/0.png")], Path(), ["blue", "red"]) == [1]
-    assert len(list_pictures("photos/red/?.png")) == 1
-    assert len(list_pictures("photos/red/**/*.jpg")) == 1
+    assert [len(list_pictures(f"photos/red/{pattern}")) for pattern in ("?.png", "**/*.jpg")] == [1, 1]
     assert list_pictures(str(tmp_path / "photos" / "*" / "0.png")) == sorted(tmp_path.glob("photos/*/0.png"))
     for nothing in ("nowhere", "*.gif", "photos/red/.DS_Store"):
         with pytest.raises(InputError, match="images="):

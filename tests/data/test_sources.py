@@ -172,7 +172,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=said):
             arrays(save(tmp_path / "mine.npz", **{f"train_{part}": changed})).setup("fit")
         with pytest.raises(InputError, match=said):  # the test's before training
-            arrays(save(tmp_path / "mine.npz", **given)).prepare_data()
+            arrays(save(tmp_path / "mine.npz", **given)).setup("fit")
 
 
 def test_cifar10_is_downloaded_checked_and_read(served: tuple[Path, str], tmp_path: Path) -> None:

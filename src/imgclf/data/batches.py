@@ -1,6 +1,7 @@
 """Images in memory, and which of them form which batch: an order by (seed, epoch), split over processes."""
 
 import hashlib
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -190,6 +191,11 @@ def eval_batches(count: int, batch_size: int, *, rank: int = 0, world_size: int 
 Batches = TrainBatches | tuple[Tensor, ...]
 
 
+def leave_interrupts(_: int) -> None:
+    """For a loader's process: Ctrl-C in a terminal reaches it, too, but is for the main process to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class BatchLoader:
     """Whole batches of images uint8 (b, c, h, w) and labels int64 (b,), from torch's DataLoader.
 
@@ -212,6 +218,7 @@ class BatchLoader:
             batch_size=None,  # the sampler's items are whole batches already
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=leave_interrupts,
             pin_memory=pin and images.images.device.type == "cpu",
         )
 

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from imgclf.data.batches import ImageArray, as_tensors, sums_of
+from imgclf.data.batches import ImageArray, as_tensors, leave_interrupts, sums_of
 from imgclf.distributed import cores
 from imgclf.errors import InputError
 
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 Fit = Literal["centre", "letterbox"]
 OnDamaged = Literal["stop", "skip"]
 
-DAMAGE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for it
+DAMAGE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)  # what Pillow raises for it
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 # More than one byte a channel; Pillow would cut their values off at 255.
 _DEEP_GREY = {"I": 65535, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "F": 1}
@@ -171,6 +172,7 @@ def _make(
         collate_fn=partial(_decode_all, files=files, decode=decode),
         num_workers=processes if processes > 1 else 0,
         prefetch_factor=_AHEAD if processes > 1 else None,
+        worker_init_fn=leave_interrupts,
         generator=torch.Generator(),  # else it would draw from those of the run
     )
     try:

@@ -48,8 +48,9 @@ def class_folders(folder: str | Path) -> list[str]:
     source = part_folder(Path(folder), "train") or Path(folder)
     names = sorted(e.name for e in os.scandir(source) if e.is_dir()) if source.is_dir() else []
     names = [name for name in names if not is_litter(name)]
-    if source == Path(folder) and (part := {*names} & {"test", "valid", "val", "validation"}):
-        told = f"{folder} has {min(part)}/, but no train/"
+    parts = {"train", "training", "test", "testing", "valid", "val", "validation"}
+    if source == Path(folder) and (part := [name for name in names if name.lower() in parts]):
+        told = f"{folder} has {part[0]}/, but no train/"
         raise InputError(f"data.dir={told}: move the classes into train/, or call it otherwise if it is one")
     if len(names) < 2:
         found = f"{source} holds {len(names)} folder(s)" if source.is_dir() else "there is no such folder"

@@ -13,7 +13,7 @@ from imgclf.data.folders import labels_of, part_folder, pictures
 from imgclf.data.module import ImageData
 from imgclf.data.split import Positions, stratified_split
 from imgclf.errors import InputError
-from imgclf.ranges import AtLeast1, Fraction
+from imgclf.ranges import AtLeast0, AtLeast1, Fraction
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class ImageFolder(ImageData):
         stored_size: AtLeast1,
         fit: Fit,
         test_fraction: Fraction,
-        test_seed: int,
+        test_seed: AtLeast0,
         on_damaged: OnDamaged,
         cache_dir: str | None,
         **options: Any,
@@ -82,6 +82,7 @@ class ImageFolder(ImageData):
 
     def split(self, labels: Positions) -> tuple[Positions, Positions]:
         _, first_of_valid = self._images("train")
+        mixed = np.random.default_rng(self.seed).permutation  # files lie class by class
         rest, valid = np.split(np.arange(len(labels)), [first_of_valid])
         self._require_every_class(labels[rest])
         if part_folder(self.dir, "test") is None and self.test_fraction > 0:
@@ -91,9 +92,9 @@ class ImageFolder(ImageData):
         if len(valid):
             if self.folds is not None:
                 raise InputError(f"data.folds={self.folds}, but {self.dir} has a part valid: leave one of them out")
-            return rest, valid
+            return mixed(rest), mixed(valid)
         train, valid = self.held_out(labels[rest], self.class_names)
-        return rest[train], rest[valid]
+        return mixed(rest[train]), mixed(rest[valid])
 
     def _tested(self, labels: Positions, first_of_valid: int) -> Positions:
         """Positions of the pictures held out for the test among all that are not in ``valid``."""

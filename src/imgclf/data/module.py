@@ -69,7 +69,7 @@ class ImageData(LightningDataModule):
         batch_size: AtLeast1,
         eval_batch_size: AtLeast1,
         val_fraction: Annotated[float, Field(gt=0, lt=1)],
-        seed: int,
+        seed: AtLeast0,
         folds: AtLeast2 | None = None,
         fold: AtLeast0 = 0,
         shuffle: bool = True,
@@ -160,7 +160,12 @@ class ImageData(LightningDataModule):
         self._read.add(part)
 
     def require(self, images: ImageArray) -> None:
-        """Refuse images that do not fit what the configuration says of them."""
+        """Refuse images that do not fit what the configuration says of them, or are of another form."""
+        shape, kind, label_kind = tuple(images.images.shape), images.images.dtype, images.labels.dtype
+        is_square, lowest = len(shape) == 4 and shape[2] == shape[3], int(images.labels.min())
+        if (kind, label_kind, is_square) != (torch.uint8, torch.int64, True) or lowest < 0:
+            found = f"{type(self).__name__} gives images {kind} {shape} and labels {label_kind} from {lowest}"
+            raise InputError(f"{found}: expected torch.uint8 (n, c, s, s), from 0 to 255, and torch.int64 from 0")
         channels, largest = images.images.shape[1], int(images.labels.max())
         classes = largest + 1 if largest >= self.num_classes else len(self.class_names)
         if self.mean is not None and len(self.mean) != channels:
@@ -198,7 +203,7 @@ class ImageData(LightningDataModule):
         return self._loader(self.unlabelled_set, "predict")
 
     def _loader(self, images: ImageArray, stage: str) -> BatchLoader:
-        """Whole batches; refused where the Trainer would take none of them, which Lightning tells by a traceback."""
+        """Whole batches."""
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         if stage == "train":
@@ -207,16 +212,6 @@ class ImageData(LightningDataModule):
             batches: Batches = TrainBatches(len(images), self.batch_size, *order, rank=rank, world_size=world_size)
         else:
             batches = eval_batches(len(images), self.eval_batch_size, rank=rank, world_size=world_size)
-        count = len(batches)
-        if trainer is not None:
-            limit, every = getattr(trainer, f"limit_{stage}_batches"), trainer.val_check_interval
-            taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
-            if taken == 0 < limit:
-                raise InputError(f"trainer.limit_{stage}_batches={limit} of {count} is none: give a whole number")
-            is_validated = trainer.limit_val_batches > 0 and trainer.check_val_every_n_epoch is not None
-            if stage == "train" and type(every) is int and every > taken and is_validated:
-                remedy = f"give at most {taken}, or count on over epochs with trainer.check_val_every_n_epoch=null"
-                raise InputError(f"trainer.val_check_interval={every}, but an epoch has {taken} batches: {remedy}")
         return BatchLoader(images, batches, self.num_workers, pin=self._device().type == "cuda")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor] | Tensor:

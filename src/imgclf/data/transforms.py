@@ -25,11 +25,13 @@ Mix = Literal["none", "mixup", "cutmix"]
 
 def batched(transform: Transform) -> Transform:
     """As one that is called with a batch and a generator: one that takes no generator gets the images one by one."""
-    if "generator" in inspect.signature(transform).parameters:
+    if "generator" in inspect.signature(getattr(transform, "forward", transform)).parameters:
         return transform
 
     def each(images: Tensor, generator: torch.Generator) -> Tensor:
         seed(generator)
+        if images.dtype != torch.uint8:  # of an augmentation before it; those of torchvision expect floats up to 1
+            images = images.clamp(0, 255).round().to(torch.uint8)
         return torch.stack([transform(image) for image in images])
 
     return each

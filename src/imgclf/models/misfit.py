@@ -30,5 +30,5 @@ def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) ->
 def _outcome(net: nn.Module, image: Tensor) -> tuple[int, ...] | Exception:
     try:
         return tuple(net(image).shape)
-    except (RuntimeError, ValueError, AssertionError) as error:  # of a layer that the image does not fit
+    except Exception as error:  # of a layer that the image does not fit, or of an output that is no tensor
         return error
