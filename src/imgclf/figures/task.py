@@ -134,7 +134,7 @@ class LearningRates:
     def draw(self, config: DictConfig) -> dict[str, Figure]:
         seed_everything(config.seed, verbose=False)
         data, model, _ = build(config)
-        own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False}
+        own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
         tuner, span = Tuner(built_trainer(config, **own)), (self.min_lr, self.max_lr)
         found = tuner.lr_find(
             model, datamodule=data, min_lr=span[0], max_lr=span[1], num_training=self.steps, update_attr=False

@@ -19,7 +19,7 @@ from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder, flat
 
 FINISHED, DIVERGED = "finished", "diverged"
-_FILES = {"run.json", "metrics.json", "metrics.csv"}
+_FILES = {"run.json", "metrics.json"}  # not metrics.csv, which a CSVLogger has as well, in a folder of its own
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 import pandas as pd
@@ -67,8 +68,8 @@ def report_text(runs: Runs, found: Sequence[Table], columns: int, rows: int) -> 
     for table in found:
         texts = table.texts
         least = len(table.titles) + 2  # settings, seeds, and what they are sorted by
-        while len(texts.columns) > least and max(map(cell_len, _grid(texts[:rows], 10_000).splitlines())) > columns:
-            texts = texts.iloc[:, :-1]
+        widths = (2 + max(map(cell_len, (str(name), *texts[name][:rows]))) for name in texts)
+        texts = texts.iloc[:, : max(least, sum(total <= columns + 2 for total in accumulate(widths)))]
         lists.append((f"{table.head()}; mean ± standard deviation over seeds", texts, table.notes()))
     unfinished = runs.about.loc[runs.about.outcome != FINISHED, ["name", "outcome", "note"]]
     lists += [("not finished, or diverged:", unfinished, ()), ("damaged or missing:", runs.problems, ())]
@@ -103,7 +104,7 @@ def compare(a: Path, b: Path, columns: int = 80) -> str:
     curves = runs.curves.drop(columns=_CLOCK, errors="ignore").melt(["run", "epoch"], var_name="metric")
     sections = {
         "configuration": runs.settings.drop(columns=["sweep", "folder"], errors="ignore").T,
-        "provenance": pd.DataFrame(told).T,
+        "provenance": pd.DataFrame(told).drop(columns="git.patch", errors="ignore").T,  # git.diff tells it apart
         "final metrics": runs.metrics.drop(columns=_CLOCK, errors="ignore").T,
         "curves": curves.pivot(index=["metric", "epoch"], columns="run", values="value"),
         "speed": runs.metrics.filter(_CLOCK).T,
