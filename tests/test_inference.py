@@ -72,7 +72,7 @@ def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused
     with pytest.raises(InputError, match=r"bets\.ckpt.*best or last"):
         imgclf.load(run, checkpoint="bets")
     predictor = imgclf.load(run)
-    for images in (np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8)):
+    for images in (np.zeros((2, 28, 28, 1)), np.zeros((28, 28), np.uint8), np.zeros((2, 3, 28, 28), np.uint8)):
         with pytest.raises(InputError, match=r"uint8 \(n, h, w, c\)"):
             predictor.predict(images)
     (tmp_path / "text.png").write_text("no picture")

@@ -11,6 +11,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from imgclf.callbacks.checkpoints import BestAndLast, broken_weights
@@ -84,8 +85,12 @@ def _require_measured(config: DictConfig, model: LightningModule, callbacks: dic
     for name, callback in callbacks.items():
         watched = str(getattr(callback, "monitor", ""))
         told = f"callbacks.{name}.monitor={watched}"
-        if ours and watched.startswith(("train/", "val/", "test/")) and watched not in known:
+        is_known = any(f"{watched}/".startswith(f"{metric}/") for metric in known)  # or of one of the classes
+        if ours and watched.startswith(("train/", "val/", "test/")) and not is_known:
             raise InputError(f"{told} is not measured: choose one of {', '.join(known)}, or add metrics=full")
+        better = {"val/loss": "min", "val/acc": "max"}.get(watched)
+        if better is not None and (mode := getattr(callback, "mode", better)) != better:
+            raise InputError(f"{told} with its mode={mode}: give callbacks.{name}.mode={better}, too")
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")
 
@@ -95,6 +100,8 @@ def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
     if "plugins" not in config.trainer and "LOCAL_RANK" not in os.environ:
         # Lightning would take each job of SLURM for several tasks, and put it back into the queue itself.
         arguments["plugins"] = [SLURMEnvironment(auto_requeue=False) if slurm_tasks() > 1 else LightningEnvironment()]
+    if "callbacks" in arguments and not any(isinstance(c, ProgressBar) for c in arguments["callbacks"]):
+        arguments["enable_progress_bar"] = False  # Lightning would add one of its own
     trainer: Trainer = built(config, "trainer", **arguments)
     if "LOCAL_RANK" in os.environ and trainer.world_size < int(os.environ.get("WORLD_SIZE", "1")):
         raise InputError(f"trainer.strategy={config.trainer.strategy}: each process would train alone; give ddp")
@@ -131,7 +138,9 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
     if to_go_on and (lacking := [key for key in others if key not in checkpoint]):
         raise InputError(f"{file} cannot be continued from, it lacks {', '.join(lacking)}: restore it or train again")
     try:
-        model.load_state_dict(checkpoint["state_dict"])
+        own = model.state_dict().keys()  # not a loss's tensors, where the network is only used
+        weights = {key: value for key, value in checkpoint["state_dict"].items() if key in own or key[:5] != "loss."}
+        model.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error
     if broken := broken_weights(model):

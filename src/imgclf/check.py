@@ -31,6 +31,7 @@ HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 _OWN: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0, le=2**32 - 1)],  # what numpy takes
     "checkpoint": Literal["best", "last"],
+    "average_flips": bool | None,
     "init_from": str | None,
     "freeze": str | list[str],
     "unfreeze_at_epoch": AtLeast1 | None,

@@ -5,7 +5,6 @@ import os
 import pkgutil
 import re
 import shlex
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,8 +23,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from imgclf import threads
 from imgclf.arguments import CONF, arguments
 from imgclf.data.folders import class_folders
-from imgclf.distributed import COMMAND
-from imgclf.errors import InputError, Interrupted, flush, tell
+from imgclf.distributed import COMMAND, interruptible, process_count
+from imgclf.errors import InputError, flush, tell
 from imgclf.hydra_errors import EXTRAS, explained
 
 # Hydra holds conf/hydra/launcher/ against its plugins' types, which is welcome, and warns of it; its plugin hands
@@ -48,33 +47,28 @@ _OTHERS = {  # what the other scripts do, imported when their configuration has 
 }
 
 
-def train(config: DictConfig) -> float | None:
-    """What scripts/train.py does."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+def task(config: DictConfig) -> float | None:
+    """What a script does."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # of scripts/train.py alone
         from imgclf.job import run_job
 
         return run_job(config)
-    from imgclf.train import train
-
-    _checked(train, config)
-    return None
-
-
-def other(config: DictConfig) -> None:
-    """What another script does."""
-    _checked(pkgutil.resolve_name(_OTHERS[str(HydraConfig.get().job.config_name)]), config)
-
-
-def _checked(function: Callable[[DictConfig], Any], config: DictConfig) -> None:
     from imgclf.check import check
 
+    function: Callable[[DictConfig], Any]
+    if (other := _OTHERS.get(str(HydraConfig.get().job.config_name))) is not None:
+        function = pkgutil.resolve_name(other)
+    else:
+        from imgclf.train import train as function
     try:
         check(config, function.__name__)
         function(config)
     except BaseException as error:
         sys.exit(tell(error))  # here, not through Hydra, which would print a line of its own first
+    return None
 
 
+@interruptible()  # where a KeyboardInterrupt came instead, Lightning would make a failure of it
 def main(name: str) -> NoReturn:
     """Do what the command line says: compose conf/NAME.yaml, check it, do the script's work, exit.
 
@@ -85,10 +79,8 @@ def main(name: str) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
-    for signum in (signal.SIGINT, signal.SIGTERM):  # a KeyboardInterrupt Lightning would make a failure
-        signal.signal(signum, _interrupt)
     threads.choose_spin()
-    task, code = train if name == "train" else other, 0
+    code = 0
     try:
         name, sys.argv[1:] = arguments(name, sys.argv[1:])
         _require_launcher(sys.argv[1:])
@@ -101,13 +93,9 @@ def main(name: str) -> NoReturn:
         if "imgclf.sweep" in sys.modules:  # not in Hydra's callback, which is left out where a sweeper raises
             code = max(sys.modules["imgclf.sweep"].finish(), code)
         flush()
-    except Exception as error:
+    except BaseException as error:
         code = max(tell(error), code)
     sys.exit(code)
-
-
-def _interrupt(signum: int, frame: Any) -> NoReturn:
-    raise Interrupted(signum)
 
 
 def _require_launcher(given: Sequence[str]) -> None:
@@ -148,7 +136,7 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
         plain = OmegaConf.create(values | frozen(own) | {"folder": folder})
         check(plain, script)
     except Exception as error:
-        raise explained(error, name) from error
+        raise explained(error, name, given) from error
     return plain
 
 
@@ -167,9 +155,7 @@ def _gpus_of_a_job(accelerator: str, devices: Any) -> int:
 
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         return 0
-    if isinstance(devices, list | tuple):
-        return len(devices)
-    return int(devices) if isinstance(devices, int) and devices > 0 else 1
+    return process_count(OmegaConf.create({"accelerator": accelerator, "devices": devices}))
 
 
 def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
@@ -180,7 +166,7 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
 
         data = RunFolder(source).read_config()["data"]
         found = data.get({"size": "resize"}.get(what, what)) or otherwise
-    elif net and net.get("weights"):
+    elif net and net.get("weights") and str(net.get("_target_")).startswith("imgclf.models.torchvision_net."):
         from imgclf.models.torchvision_net import preprocessing
 
         found = preprocessing(net)[what]

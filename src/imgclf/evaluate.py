@@ -1,5 +1,6 @@
 """Testing a finished run from its folder, and what prediction shares with it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,8 +37,13 @@ def evaluate_process(config: DictConfig) -> None:
     if config.average_flips is not None:
         model.average_flips = config.average_flips
     trainer = bare_trainer(config)
+    data.fingerprints, folder = {}, RunFolder(config.run)
     trainer.test(model, datamodule=data, verbose=False)
     if is_first():
+        then, now = ((about or {}).get("test", {}) for about in (folder.told().get("data"), data.fingerprints))
+        others = any(re.match(r"\+*data(\.dir|\.file|\.test_\w+)?=", given) for given in task_overrides())
+        if then and not others and then.get("digest") != now.get("digest"):
+            log.warning("the test images are not those of the run's own test: some may have been trained on")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if not metrics:
             raise InputError("nothing was tested: give trainer.limit_test_batches=1.0, or how many")

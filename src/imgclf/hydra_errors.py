@@ -3,6 +3,7 @@
 import contextlib
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import hydra
@@ -17,14 +18,14 @@ from imgclf.errors import Failed, InputError, hint
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
 
 
-def explained(error: BaseException, config_name: str) -> BaseException:
+def explained(error: BaseException, config_name: str, given: Sequence[str] | None = None) -> BaseException:
     """An error of Hydra's in the words of this program: the nearest right key or choice where one was mistyped."""
     first = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
         key = found[1].lstrip("+~")
-        known = [known for known in _keys(config_name, key) if known != key]
+        known = [known for known in _keys(config_name, key, sys.argv[1:] if given is None else given) if known != key]
         remedy = hint(key, known, otherwise="--cfg job lists all.")
         return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
@@ -53,9 +54,9 @@ def _no_choice(file: str, options: list[str]) -> InputError:
     return InputError(f"{group}={choice}: there is no such choice. {hint(choice, options, f'{group}={{}}')}")
 
 
-def _keys(config_name: str, without: str) -> list[str]:
+def _keys(config_name: str, without: str, given: Sequence[str]) -> list[str]:
     """All keys, dotted, and groups that the command line could have meant, had it not said ``without``."""
-    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-") and without not in a and "," not in a]
+    overrides = [a for a in given if "=" in a and not a.startswith("-") and without not in a and "," not in a]
     groups = [str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()]
     GlobalHydra.instance().clear()
     with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):

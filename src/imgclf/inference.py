@@ -70,8 +70,10 @@ class Predictor:
 
     def _inputs(self, images: Images) -> Iterator[Tensor]:
         """Batches as the network is fed; few pictures are open at a time."""
-        if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim not in (3, 4)):
-            raise InputError(f"images: expected uint8 (n, h, w, c), got {images.dtype} {images.shape}")
+        if isinstance(images, np.ndarray):
+            channels = images.shape[3] if images.ndim == 4 else 1
+            if images.dtype != np.uint8 or images.ndim not in (3, 4) or channels not in (1, 3, 4):
+                raise InputError(f"images: expected uint8 (n, h, w, c), got {images.dtype} {images.shape}")
         if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (1, 3, 4):
             images = images[None]  # one (h, w, c); nobody has grey pictures so few pixels wide
         rest = iter([images] if isinstance(images, str | Path | Image.Image) else images)
@@ -99,7 +101,7 @@ def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -
     Raises InputError: it is no such folder, or names what is not trusted.
     """
     asked = OmegaConf.create({"run": str(run), "checkpoint": checkpoint, "trust": list(trust)})
-    with torch.random.fork_rng():  # a notebook's own draws are left alone
+    with torch.random.fork_rng(devices=[]):  # a notebook's own draws are left alone
         model, data = trained(asked)
     if not isinstance(model, Classifier):
         raise InputError(f"{run}: {type(model).__name__} is no imgclf.models.classifier.Classifier")

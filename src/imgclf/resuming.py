@@ -1,5 +1,6 @@
 """Whether a run may be gone on with: what it keeps, what may change, what must be there."""
 
+import re
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +13,8 @@ from imgclf.slurm import is_restarted
 
 # What a resumed run keeps.
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
+# Where the images lie, and how they are read; that they are the same their digest tells.
+_FREE = tuple(f"data.{name} " for name in ("dir", "cache_dir", "num_workers", "resident", "eval_batch_size"))
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
@@ -45,7 +48,8 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
         if has_all and all(config.trainer.get(key) == stored.get(key) for key in others):
             told = f"{folder.path} is finished after {metrics['epochs']} epochs"
             raise InputError(f"{told}; to train it further add trainer.max_epochs=MORE")
-    changed = [line for line in changed_keys(folder, config) if line.split(".")[0].split()[0] in _KEPT]
+    changed = [line for line in changed_keys(folder, config) if re.split(r"[. ]", line)[0] in _KEPT]
+    changed = [line for line in changed if not line.startswith(_FREE)]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     folder.read_overrides()

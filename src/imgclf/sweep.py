@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from imgclf import distributed
 from imgclf.build import build, built_trainer, frozen
 from imgclf.check import check
-from imgclf.errors import InputError, explanation, say, tell
+from imgclf.errors import InputError, Interrupted, explanation, say, tell
 from imgclf.hydra_errors import explained
 from imgclf.job import isolated, refuse_changes
 from imgclf.log import speak
@@ -48,6 +48,8 @@ def _begin(config: DictConfig) -> None:
     global _begun
     if distributed.started_from_outside():
         raise InputError("torchrun or SLURM would run the whole sweep in each process: start it once, without them")
+    if any(given.startswith("hydra.run.dir=") for given in config.hydra.overrides.hydra):
+        raise InputError("hydra.run.dir is of a single run: the folder of a sweep is hydra.sweep.dir=FOLDER")
     HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
     folder = Path(config.hydra.sweep.dir).absolute()
     if (folder / "sweep.json").exists() and config.sweep.resume is None:
@@ -71,7 +73,9 @@ def _begin(config: DictConfig) -> None:
         swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         jobs = _checked(config, split(given, None)[0], swept)
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
-        say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}")
+        others = sum(file.parent not in jobs for file in folder.glob("*/metrics.json"))
+        more = f"; {others} that are finished have other names, by other keys: they are not used" if others else ""
+        say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".stop").unlink(missing_ok=True)
     about = {"arguments": sys.argv[1:], "directory": str(Path.cwd())}  # gone on with, too: it may have become more
@@ -168,7 +172,7 @@ def finish() -> int:
 
         try:
             say(f"\n{write_report([folder])}", is_kept=True)
-        except InputError as error:  # the jobs are done; a full disk must not make the sweep a failed one
+        except (InputError, Interrupted) as error:  # the jobs are done; a full disk, say, does not make them fail
             later = f"uv run scripts/report.py {shlex.quote(f'sweep={folder}')}"
             print(f"no report: {error}\nto make it later: {later}", file=sys.stderr)
     best = folder / "optimization_results.yaml"  # written by the sweeper at its end

@@ -109,7 +109,8 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
             elif full == "name" and isinstance(value, str) and {"..", "/"} & {*Path(value).parts}:
                 yield f"{full}={value}: a run lies below logs/. Give it another name"
             elif path and not is_trusted and _leaves_folder(key, value):
-                yield f"{full}={value}: a run folder writes into itself only; 'trust=[PACKAGE.]' lets a class do more"
+                package = target.partition(".")[0]
+                yield f"{full}={value}: a run folder writes into itself only; 'trust=[{package}.]' lets a class do more"
             elif key in _DOWNLOADS and (value is True or isinstance(value, str)):
                 node[key] = _DOWNLOADS[key]  # only what the command line asks for is downloaded
             else:
@@ -124,6 +125,7 @@ def _leaves_folder(key: str, value: Any) -> bool:
         return False
     path = Path(value)
     is_own = path.parts[:1] == ("${folder}",) or path.name == (value if key in _NAMES else ".decoded")
+    is_own |= key == "cache_dir" and any(path.glob("*/kept.npy"))  # decoded images lie there already
     return not is_own or ".." in path.parts or bool({"~", "$"} & set(value.removeprefix("${folder}")))
 
 
@@ -145,8 +147,8 @@ def _refusal(target: Any, trust: Collection[str]) -> str | None:
         if inspect.isclass(found):
             allowed = (*trusted, *_PLAIN, *(_MODULES if issubclass(found, _KINDS) else ()))
         else:
-            # Not those for segmentation and the like, which download a part unasked.
-            is_maker = home.startswith("imgclf.models.") or re.fullmatch(r"torchvision\.models\.\w+\.", home)
+            # Not those for segmentation and the like, nor get_model (of _api), which may download a part unasked.
+            is_maker = home.startswith("imgclf.models.") or re.fullmatch(r"torchvision\.models\.[a-z]\w*\.", home)
             allowed = (*trusted, home) if inspect.isfunction(found) and is_maker else trusted
         if home.startswith(allowed):
             return None

@@ -97,6 +97,9 @@ def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
         (f"{EVALUATE} trainer.limit_test_batches=0", "trainer.limit_test_batches"),
         ("train.py debug=fast hydra.run.dir=run", "run", "resume="),
         ("train.py -m seed=0,1 hydra.sweep.dir=sweep", "sweep", "sweep.resume="),
+        ("train.py -m seed=0,1 hydra.run.dir=x", "hydra.sweep.dir=FOLDER"),
+        (f"{EVALUATE} average_flips=no", "average_flips", "boolean"),
+        ("export.py run=nowhere", "there is no folder nowhere"),
     ):
         refused(command, *words)
 
@@ -106,7 +109,7 @@ def test_what_a_resumed_run_can_do_without_and_halves_that_a_killed_one_has_left
         (run / missing).unlink()
     (run / "checkpoints" / ".last.tmp").hardlink_to(run / LAST)
     (run / ".metrics.csv.123.tmp").write_text("ha")
-    door(*MORE.split())
+    door(*MORE.split(), "data.eval_batch_size=50")
     assert metrics(run)["epochs"] == 2
     assert not list(run.rglob("*.tmp"))
 

@@ -72,6 +72,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("trainer.devices=two", "trainer.devices=two"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),
     ("callbacks.checkpoint.monitor=val/accuracy", "val/accuracy", "val/acc"),
+    ("callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min"),
     ("callbacks=early_stopping retrain_on_all=true", "validated"),
     (f'+logger.csv._target_={CSV} \'+logger.csv={{save_dir: ${{folder}}, name: "", version: ""}}\'', "metrics.csv"),
     (f"+callbacks.x._target_={LIGHTNINGS_SWA} +callbacks.x.swa_lrs=0.1", "callbacks=swa"),

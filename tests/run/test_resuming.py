@@ -1,7 +1,4 @@
-"""A stopped run goes on to the very numbers of one that nothing has stopped; a finished one is done again.
-
-The same seed gives the same numbers, whoever gathers the batches; long runs hold no more than short ones.
-"""
+"""A stopped run goes on to the very numbers of one that nothing has stopped; a finished one is done again."""
 
 import json
 import re
@@ -34,7 +31,8 @@ def test_a_run_stopped_by_ctrl_c_continues(door: Door, tmp_path: Path, undisturb
     assert "SIGINT; continue with: uv run scripts/train.py resume=" in done.stderr
     assert not (folder / "metrics.json").exists()
 
-    door("train.py", "resume=run", "trust=[own.]", **OWN)
+    door("train.py", "resume=run", "trust=[own.]", "trainer.devices=99", expect=2, **OWN)
+    door("train.py", "resume=run", "trust=[own.]", "data.num_workers=2", **OWN)
     assert_same(folder, undisturbed(*RUN))
     curves = Board(folder).repeatable()
     assert curves == Board(undisturbed(*RUN)).repeatable(), "no point of a curve is missing, none is there twice"
@@ -52,6 +50,7 @@ def test_a_finished_run_is_trained_further_in_a_folder_that_was_moved(door: Door
     door("train.py", "resume=a place", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
     assert_same(moved, whole)
     assert not (tmp_path / "first").exists()
+    assert "damaged" not in door("report.py", "sweep=.").stdout, "what a logger keeps is no run"
     (more,) = moved.glob("csv/from_step_*/metrics.csv")
     assert (moved / "csv" / "metrics.csv").read_text() == rows != more.read_text()
     (whole / "metrics.json").unlink()  # as though it had been stopped before its test

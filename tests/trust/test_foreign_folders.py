@@ -71,7 +71,7 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     [
         # Anybody's; of allowed packages, and dangerous (the handler starts a program); methods; what modules import.
         *("os.system", "builtins.eval", "eval", "mine.Net", "hydra.utils.instantiate", "torch.load", "torch.hub.load"),
-        "torchvision.models.segmentation.deeplabv3_resnet50",
+        *("torchvision.models.segmentation.deeplabv3_resnet50", "torchvision.models.get_model"),
         "torchmetrics.image.LearnedPerceptualImagePatchSimilarity",
         *("pytorch_lightning.loggers.WandbLogger", "torch.utils.cpp_extension.load_inline"),
         "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",

@@ -80,7 +80,7 @@ class Schedule(pl.Callback, ABC):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         _refuse_rivals(trainer, pl_module)
         if trainer.max_epochs == -1 and _max_steps(trainer) == math.inf:
-            self.curve(self.warmup_updates, None)  # raises now, rather than after the data have been read
+            self.curve(self.warmup_updates, None)  # raises before the first step and the sanity check
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.total_updates = _total_updates(trainer, self.interval)
