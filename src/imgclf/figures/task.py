@@ -19,8 +19,8 @@ from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import trained
 from imgclf.figures import curves, networks
 from imgclf.log import speak
-from imgclf.models.activations import ACTIVATIONS, Activation
 from imgclf.models.classifier import Classifier
+from imgclf.models.layers import ACTIVATIONS, Activation
 from imgclf.ranges import AtLeast0, AtLeast1, NumberAbove0
 from imgclf.run_folder import written_aside
 from imgclf.schedules.base import Schedule

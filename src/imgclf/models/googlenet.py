@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier
-from imgclf.models.initialisation import Init, initialise
+from imgclf.models.layers import Init, initialise
 from imgclf.ranges import FractionAbove0, require
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]  # channels of a block's four paths, as in the papers' tables

@@ -5,9 +5,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from imgclf.models.activations import ACTIVATIONS, Activation
 from imgclf.models.classifier import Classifier
-from imgclf.models.initialisation import Init, initialise
+from imgclf.models.layers import ACTIVATIONS, Activation, Init, initialise
 from imgclf.ranges import require
 
 

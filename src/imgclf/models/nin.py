@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from imgclf.models.classifier import Classifier
-from imgclf.models.initialisation import Init, initialise
+from imgclf.models.layers import Init, initialise
 from imgclf.ranges import FractionBelow1, require
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier
-from imgclf.models.initialisation import Init, initialise
+from imgclf.models.layers import Init, initialise
 from imgclf.ranges import AtLeast1, require
 
 

@@ -1,10 +1,19 @@
-"""How weights begin."""
+"""Activation functions by name, and how weights begin."""
 
 from typing import Literal
 
 from torch import nn
 
+Activation = Literal["relu", "prelu", "sigmoid", "tanh", "identity"]
 Init = Literal["xavier", "default"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "prelu": nn.PReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
 
 
 def initialise(net: nn.Module, init: Init) -> None:
