@@ -5,6 +5,7 @@ import os
 import pkgutil
 import re
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from imgclf import threads
 from imgclf.arguments import CONF, arguments
 from imgclf.data.folders import class_folders
-from imgclf.distributed import COMMAND, interruptible, process_count
-from imgclf.errors import InputError, flush, tell
+from imgclf.distributed import COMMAND, process_count
+from imgclf.errors import InputError, Interrupted, flush, tell
 from imgclf.hydra_errors import EXTRAS, explained
 
 # Hydra holds conf/hydra/launcher/ against its plugins' types, which is welcome, and warns of it; its plugin hands
@@ -68,7 +69,6 @@ def task(config: DictConfig) -> float | None:
     return None
 
 
-@interruptible()  # where a KeyboardInterrupt came instead, Lightning would make a failure of it
 def main(name: str) -> NoReturn:
     """Do what the command line says: compose conf/NAME.yaml, check it, do the script's work, exit.
 
@@ -79,6 +79,8 @@ def main(name: str) -> NoReturn:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    for signum in (signal.SIGINT, signal.SIGTERM):  # a KeyboardInterrupt Lightning would make a failure
+        signal.signal(signum, _interrupt)
     threads.choose_spin()
     code = 0
     try:
@@ -96,6 +98,10 @@ def main(name: str) -> NoReturn:
     except BaseException as error:
         code = max(tell(error), code)
     sys.exit(code)
+
+
+def _interrupt(signum: int, frame: Any) -> NoReturn:
+    raise Interrupted(signum)
 
 
 def _require_launcher(given: Sequence[str]) -> None:
