@@ -60,12 +60,11 @@ def quiet_trainer(**settings: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long rooms first, so that no core waits for a long file at the end; a file, or the engines, in one process."""
+    """Long rooms first, so that no core waits for a long file at the end; a file in one process."""
     items.sort(key=lambda item: not LONG_ROOMS & {*item.path.parts})
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            place = item.path.parent if item.path.parent.name == "engines" else item.path  # which share their runs
-            item.add_marker(pytest.mark.xdist_group(place.relative_to(ROOT).as_posix()))
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 def run_here(command: list[str], folder: Path, environment: dict[str, str]) -> Done:
