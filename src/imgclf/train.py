@@ -89,7 +89,7 @@ def fit(config: DictConfig) -> None:
             load_weights(model, last, to_go_on=True)
         elif config.get("init_from") and last is None:
             init_from(model, config.init_from)
-        matching = RunFolder(before["rerun_of"]).read_run() if before.get("rerun_of") else before
+        matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
         throughput, table = Throughput(), EpochTable(folder)
         ends = table, StopOnDivergence()  # of an epoch, in this order, and before checkpoints
         first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput
@@ -136,10 +136,8 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
     if "resume" in config:
         refuse_to_resume(config, folder)
         warn_of_differences(folder.read_run(), about, when="before")
-        was_finished = folder.metrics_file.exists()
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
-        start |= {"rerun_of": None} if was_finished else {}  # it becomes more than the run that it did again
     else:
         if folder.has_begun:
             raise InputError(f"{folder.path} holds a run already: give resume={folder.path}, or choose another")
