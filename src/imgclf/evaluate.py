@@ -1,6 +1,5 @@
 """Testing a finished run from its folder, and what prediction shares with it."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def evaluate_process(config: DictConfig) -> None:
     trainer.test(model, datamodule=data, verbose=False)
     if is_first():
         then, now = ((about or {}).get("test", {}) for about in (folder.told().get("data"), data.fingerprints))
-        others = any(re.match(r"\+*data(\.dir|\.file|\.test_\w+)?=", given) for given in task_overrides())
+        others = any(override.lstrip("+").startswith("data") for override in task_overrides())
         if then and not others and then.get("digest") != now.get("digest"):
             log.warning("the test images are not those of the run's own test: some may have been trained on")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -74,7 +74,7 @@ def _begin(config: DictConfig) -> None:
         jobs = _checked(config, split(given, None)[0], swept)
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
         others = sum(file.parent not in jobs for file in folder.glob("*/metrics.json"))
-        more = f"; {others} that are finished have other names, by other keys: they are not used" if others else ""
+        more = f"; {others} others there are finished, of other values or keys" if others else ""
         say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".stop").unlink(missing_ok=True)

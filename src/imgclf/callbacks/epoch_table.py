@@ -64,6 +64,7 @@ class EpochTable(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": learning_rate(trainer)}
+        # Whatever a user has called a metric, what stands first in a row is what its name says.
         row |= metrics_of_epoch(trainer) | row | {"seconds": round(time.perf_counter() - self._epoch_start, 3)}
         self.rows.append(row)
         if trainer.is_global_zero:
