@@ -39,7 +39,8 @@ def test_ray_runs_jobs_of_one_and_of_several_processes(door: Door, tmp_path: Pat
     pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="uv run --extra ray pytest")
     launcher = ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=1", "sweep.preflight=false")
     tiny = ("trainer.max_epochs=1", "trainer.limit_train_batches=5", "test=false")
-    door("train.py", "-m", *launcher, *tiny, "trainer=cpu,ddp_cpu", "hydra.sweep.dir=sweep", fresh=True)
+    done = door("train.py", "-m", *launcher, *tiny, "trainer=cpu,ddp_cpu", "hydra.sweep.dir=sweep", fresh=True)
+    assert "packag" not in done.stdout + done.stderr, "the jobs run in this environment, though `uv run` began it"
     for trainer in ("cpu", "ddp_cpu"):
         assert_same(tmp_path / "sweep" / f"trainer@{trainer}", undisturbed(*tiny, f"trainer={trainer}"))
     assert "2 x CPU" in (tmp_path / "sweep" / "trainer@ddp_cpu" / "train.log").read_text()
