@@ -137,16 +137,16 @@ def test_pictures_of_any_form_are_decoded(tmp_path: Path) -> None:
     # A photo that the camera took on its side: orientation 6 wants a quarter turn to the right.
     on_side, exif = Image.new("RGB", (8, 8), "black"), Image.Exif()
     on_side.paste((255, 255, 255), (0, 0, 4, 8))
-    exif[0x0112] = 6
-    exif[0x010F] = "maker"
+    exif[0x0112], exif[0x010F] = 6, "maker"
     on_side.save(tmp_path / "turned.png", exif=exif)
     on_side.save(tmp_path / "damaged.jpg", exif=exif)
     data = bytearray((tmp_path / "damaged.jpg").read_bytes())
     data[data.index(b"Exif") + 17] = 0  # the maker's name is of a type that does not exist
     (tmp_path / "damaged.jpg").write_bytes(data)
-    for name in ("turned.png", "damaged.jpg"):
-        turned = centre(tmp_path / name)
-        assert ((turned[:, :4] > 250).all(), (turned[:, 4:] < 5).all()) == (True, True)
+    given = Image.open(tmp_path / "turned.png")
+    for source in (tmp_path / "turned.png", tmp_path / "damaged.jpg", given):
+        turned = centre(source)
+        assert ((turned[:, :4] > 250).all(), (turned[:, 4:] < 5).all(), "exif" in given.info) == (True, True, True)
 
 
 def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path) -> None:

@@ -67,8 +67,7 @@ class Decode:
 
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
-        picture = self._opened(source) if isinstance(source, Path) else source
-        fitted = _upright(picture)
+        fitted = _upright(self._opened(source) if isinstance(source, Path) else source.copy())
         if self.fit == "letterbox":
             shape = [max(1, round(side / max(fitted.size) * self.size)) for side in fitted.size]
             fitted = ImageOps.pad(fitted.resize(shape, Image.Resampling.BILINEAR), (self.size, self.size))

@@ -76,10 +76,13 @@ def outputs(net: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, T
     found: dict[str, Tensor] = {}
     for name, part in net.named_modules():
         if name in names:  # a copy, since a later layer may work in place
-            part.register_forward_hook(lambda _, __, out, name=name: found.update({name: out.clone()}))
+            part.register_forward_hook(
+                lambda _, __, out, name=name: found.update({name: out.clone()} if isinstance(out, Tensor) else {})
+            )
     net(images)
     if lacking := [name for name in names if name not in found]:
-        raise InputError(f"figure.stages: no part {lacking[0]!r} is used; try {', '.join(dict(net.named_children()))}")
+        parts = ", ".join(dict(net.named_children()))
+        raise InputError(f"figure.stages: no part {lacking[0]!r} that gives a tensor is used; try {parts}")
     return found
 
 
