@@ -138,8 +138,9 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
     if to_go_on and (lacking := [key for key in others if key not in checkpoint]):
         raise InputError(f"{file} cannot be continued from, it lacks {', '.join(lacking)}: restore it or train again")
     try:
-        own = model.state_dict().keys()  # not a loss's tensors, where the network is only used
-        weights = {key: value for key, value in checkpoint["state_dict"].items() if key in own or key[:5] != "loss."}
+        own, weights = model.state_dict().keys(), checkpoint["state_dict"]
+        for name in [name for name in weights if name not in own and name.startswith("loss.")]:
+            del weights[name]  # where the network is only used; a copy would lose versions, for which some parts ask
         model.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{file} holds other weights than {type(model).__name__} has: {error}") from error

@@ -106,9 +106,10 @@ def _write_onnx(predictor: Predictor, file: Path, images: Tensor, about: dict[st
 def _write_safetensors(predictor: Predictor, file: Path, images: Tensor, about: dict[str, str]) -> NDArray[np.float32]:
     from safetensors.torch import load_file, save_file
 
-    state = {name: tensor.contiguous() for name, tensor in predictor.model.net.state_dict().items()}
-    save_file(state, file, metadata=about)
-    predictor.model.net.load_state_dict(load_file(file))
+    state = predictor.model.net.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, file, metadata=about)
+    state.update(load_file(file))
+    predictor.model.net.load_state_dict(state)
     with torch.no_grad():
         return Exported(predictor).eval()(images).numpy()
 

@@ -44,7 +44,7 @@ class Freeze(Callback):
         self.unfreeze_at_epoch, self.is_frozen = unfreeze_at_epoch, False
         parts = _parts(model, [layers] if isinstance(layers, str) else layers)
         self.parameters = [p for part in parts for p in part.parameters(recurse=False) if p.requires_grad]
-        self.norms = [part for part in parts if isinstance(part, _NORMS)]
+        self.norms = [name for name, part in model.named_modules() if part in parts and isinstance(part, _NORMS)]
         if unfreeze_at_epoch is None:
             self._set(frozen=True)  # now, so that the optimizer does not get them
 
@@ -66,8 +66,8 @@ class Freeze(Callback):
             self._set(frozen=frozen)
             if not frozen:
                 log.info(f"epoch {trainer.current_epoch + 1}: all layers are trained from now on")
-        for norm in self.norms:
-            norm.train(not frozen)
+        for name in self.norms:  # sync_batchnorm has put others in their places
+            pl_module.get_submodule(name).train(not frozen)
 
 
 def _parts(model: LightningModule, layers: Sequence[str]) -> list[nn.Module]:

@@ -67,6 +67,8 @@ class Decode:
 
     def __call__(self, source: Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels uint8 (channels, size, size); raises one of ``DAMAGE`` for what is no whole picture."""
+        if self.channels not in (1, 3):
+            raise InputError(f"pictures have 1 or 3 channels, this run's images {self.channels}")
         fitted = _upright(self._opened(source) if isinstance(source, Path) else source.copy())
         if self.fit == "letterbox":
             shape = [max(1, round(side / max(fitted.size) * self.size)) for side in fitted.size]
@@ -93,8 +95,10 @@ def _upright(picture: Image.Image) -> Image.Image:
     picture.info.pop("exif", None)
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in _DEEP_GREY:
-        values = np.asarray(picture, dtype=np.float64) * (255 / _DEEP_GREY[picture.mode])
-        return Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+        values, most = np.asarray(picture, dtype=np.float64), _DEEP_GREY[picture.mode]
+        if values.max() > most:
+            raise ValueError(f"values up to {values.max():g}, expected 0 to {most}: save it with 8 bits a channel")
+        return Image.fromarray((values * (255 / most)).clip(0, 255).round().astype(np.uint8))
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -1,5 +1,6 @@
 """What lies in folders of pictures: class folders, picture files, and the litter that systems leave there."""
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from imgclf.errors import InputError
 
+log = logging.getLogger(__name__)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"}
 _LITTER = re.compile(r"\..*|thumbs\.db|desktop\.ini|__macosx|@eadir", re.IGNORECASE)
 
@@ -38,9 +40,10 @@ def _leads_back(folder: Path) -> bool:
 
 
 def part_folder(folder: Path, part: str) -> Path | None:
-    """The folder of ``train``, ``valid`` (also ``val``, ``validation``) or ``test``; None where there is none."""
-    names = ("valid", "val", "validation") if part == "valid" else (part,)
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+    """The folder of ``train``, ``valid`` (also ``val``, ``validation``) or ``test`` (``testing``), or with a capital;
+    None where there is none."""
+    names = {"valid": ("valid", "val", "validation"), "test": ("test", "testing")}.get(part, (part,))
+    return next((folder / n for name in names for n in (name, name.title()) if (folder / n).is_dir()), None)
 
 
 def class_folders(folder: str | Path) -> list[str]:
@@ -72,12 +75,17 @@ def list_pictures(given: str) -> list[Path]:
     """The picture files that ``images=`` names: one file, a folder with all below it, or a pattern (``a/**/*.jpg``)."""
     path = Path(given)
     if path.is_dir():
-        files = pictures(path)[0]
+        files, others = pictures(path)
+        if others:
+            log.warning(f"{path}: {len(others):,} file(s) that are no pictures are left out, {others[0]} first")
     elif path.exists() or not any(letter in given for letter in "*?["):
         files = [path] if path.is_file() else []
     else:
         anchor = Path(path.anchor)
-        files = sorted(anchor.glob(str(path.relative_to(anchor))))
+        try:
+            files = sorted(anchor.glob(str(path.relative_to(anchor))))
+        except ValueError as error:  # of **.jpg
+            raise InputError(f"images={given}: {error}; write a/**/*.jpg") from error
     files = [f for f in files if f.suffix.lower() in SUFFIXES and f.is_file() and not is_litter(f.name)]
     if not files:
         raise InputError(f"images={given}: there is no picture; give a folder, or files {', '.join(sorted(SUFFIXES))}")

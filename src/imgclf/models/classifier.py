@@ -117,6 +117,9 @@ class Classifier(LightningModule):
         """Mean loss of a batch: images float32 (n, c, h, w), labels int64 (n,) or, mixed, float (n, k)."""
         images, labels = batch
         logits = self(images)
+        if not isinstance(logits, Tensor):  # some networks have further outputs, in training alone
+            told = f"{self.network_name} gives a {type(logits).__name__} in training"
+            raise InputError(f"{told}: switch its other outputs off, so that it gives logits alone")
         loss: Tensor = self.loss(_exact(logits), labels)
         self.totals["train"].update(loss.detach(), logits.detach(), labels)
         return loss

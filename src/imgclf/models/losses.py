@@ -61,4 +61,4 @@ class Focal(CrossEntropy):
         shares = F.one_hot(labels, logits.shape[1]) if labels.ndim == 1 else labels
         log_p = logits.log_softmax(dim=1)
         weight = 1 if self.weight is None else self.weight
-        return -(weight * shares * (1 - log_p.exp()) ** self.gamma * log_p).sum(dim=1).mean()
+        return -(weight * shares * (1 - log_p.exp()).clamp(min=1e-12) ** self.gamma * log_p).sum(dim=1).mean()

@@ -27,8 +27,9 @@ def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) ->
 
 
 @torch.no_grad()
-def _outcome(net: nn.Module, image: Tensor) -> tuple[int, ...] | Exception:
+def _outcome(net: nn.Module, image: Tensor) -> tuple[int | str, ...] | Exception:
     try:
-        return tuple(net(image).shape)
-    except Exception as error:  # of a layer that the image does not fit, or of an output that is no tensor
+        found = net(image)
+        return tuple(found.shape) if isinstance(found, Tensor) else (type(found).__name__,)
+    except Exception as error:  # of a layer that the image does not fit
         return error

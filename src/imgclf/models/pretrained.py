@@ -1,6 +1,7 @@
 """Weights that exist already: torchvision's, a file's, another run's; put into a network as far as they fit."""
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from imgclf.errors import InputError, hint
 
 log = logging.getLogger(__name__)
 _SHOWN = 4  # names of tensors, each time
+# What torchvision's files of DenseNet and ViT still call otherwise, and its own loaders translate.
+_RENAMED = {
+    r"(denselayer\d+\.(?:norm|conv))\.([12]\.)": r"\1\2",
+    r"(encoder_layer_\d+\.mlp)\.linear_1\.": r"\1.0.",
+    r"(encoder_layer_\d+\.mlp)\.linear_2\.": r"\1.3.",
+}
 
 
 def read_checkpoint(file: Path, remedy: str = "restore it or train again") -> dict[str, Any]:
@@ -69,6 +76,8 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     evenly over them, so that it answers a grey picture as before.
     """
     own, loaded, adapted = net.state_dict(), {}, []
+    for old, now in _RENAMED.items():
+        state = {name if name in own else re.sub(old, now, name): tensor for name, tensor in state.items()}
     for name, tensor in own.items():
         given = state.get(name)
         if given is None or given.ndim != tensor.ndim:
@@ -80,7 +89,8 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
             adapted.append(f"{name}, from {given.shape[1]} to {tensor.shape[1]} channels")
     if not loaded:
         raise InputError(f"{source}: none of its tensors fit {type(net).__name__}: give weights of the same network")
-    net.load_state_dict(loaded, strict=False)
+    own.update(loaded)  # and keeps the versions of its parts, for which some ask
+    net.load_state_dict(own)
     said = [f"weights of {source}: {len(loaded)} of {len(own)} tensors loaded"]
     new, left = [name for name in own if name not in loaded], [name for name in state if name not in loaded]
     for what, names in (("adapted", adapted), ("newly made", new), ("left out", left)):

@@ -78,7 +78,8 @@ def _read_run(folder: Path, source: Path, top: Path) -> tuple[Any, ...]:
     elif problems or outcome not in ("failed", "interrupted", DIVERGED):
         outcome = "damaged" if problems or outcome == FINISHED else "unfinished"
     why = printable(str(run.get("error") or "").strip().partition("\n")[0])
-    dataset = [settings.get("data._target_", "").rpartition(".")[2], settings.get("data.dir", "")]
+    place = settings.get("data.dir", settings.get("data.file", ""))
+    dataset = [settings.get("data._target_", "").rpartition(".")[2], place]
     about = {
         "name": printable(folder.relative_to(top) if folder != top else folder.name),
         "folder": printable(folder),

@@ -24,7 +24,9 @@ class Table:
     def __init__(self, runs: Runs, about: pd.DataFrame, sort: str | None) -> None:
         settings = runs.settings.loc[about.index].fillna("–")
         keys = [key for key in settings if settings[key].nunique() > 1 and not _OF_THE_RUN.match(key)]
-        keys = [key for key in keys if (settings[key] != about.seed).any()]
+        named = {_key(text) for given in about.overrides.dropna() for text in given}
+        measured = {"data.mean", "data.std"} - named  # by each run, of its own images
+        keys = [key for key in keys if key not in measured and (settings[key] != about.seed).any()]
         self.titles = _titles(settings[keys], about.overrides)  # of the settings that tell groups apart
         self.hidden = [key for key in keys if key not in self.titles]  # differ along with those
         group = settings.groupby(keys, sort=False).ngroup() if keys else pd.Series(0, about.index)
