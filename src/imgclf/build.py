@@ -121,7 +121,7 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
             elif node.get("version") is not None:  # Lightning would delete the rows of before
                 node.version = f"{node.version}/from_step_{step}".lstrip("/")
         elif kind in ids:
-            node[KEPT_ELSEWHERE[kind]] = ids[kind]
+            node[KEPT_ELSEWHERE[kind]] = str(ids[kind])
     loggers: list[Logger] = list(built_group(config, "logger").values())
     if any(isinstance(logger, CSVLogger) and Path(logger.log_dir) == Path(config.folder) for logger in loggers):
         raise InputError("logger: a CSVLogger would overwrite metrics.csv, which is the run's own: give it name=csv")

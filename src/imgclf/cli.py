@@ -170,10 +170,14 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
     """Mean, std or size of the images that the weights to start from were made for; ``otherwise`` where none are."""
     net, source = OmegaConf.select(_root_, "model.net"), _root_.get("init_from")
     if source and Path(source, ".hydra", "config.yaml").is_file():
+        from imgclf.ranges import mismatch
         from imgclf.run_folder import RunFolder
 
-        data = RunFolder(source).read_config()["data"]
-        found = data.get({"size": "resize"}.get(what, what)) or otherwise
+        key = {"size": "resize"}.get(what, what)
+        found = RunFolder(source).read_config()["data"].get(key)
+        if mismatch(found, int | list[float] | None):  # whoever has written it
+            raise InputError(f"init_from={source}: its data.{key}={found} is no number")
+        found = found or otherwise
     elif net and net.get("weights") and str(net.get("_target_")).startswith("imgclf.models.torchvision_net."):
         from imgclf.models.torchvision_net import preprocessing
 

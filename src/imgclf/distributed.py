@@ -195,6 +195,7 @@ def _main(name: str, file: str, parent: str) -> int:
         with contextlib.suppress(OSError):  # a full disk, say, which may be the error itself
             Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(about), encoding="utf-8")
         if text is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
+            time.sleep(1)  # where it has only lost its partner, it is ended meanwhile
             traceback.print_exception(error)
         return FAILED if text is None else USER_ERROR
     return 0

@@ -25,6 +25,8 @@ def evaluate(config: DictConfig) -> None:
     Data and trainer are the run's own unless the command line changed them.
     """
     require_run(config)  # refused before any process is started
+    OmegaConf.set_struct(config, False)
+    config.own_images = not any(override.lstrip("+").startswith("data") for override in task_overrides())
     distributed.run(evaluate_process, config)
 
 
@@ -40,8 +42,7 @@ def evaluate_process(config: DictConfig) -> None:
     trainer.test(model, datamodule=data, verbose=False)
     if is_first():
         then, now = ((about or {}).get("test", {}) for about in (folder.told().get("data"), data.fingerprints))
-        others = any(override.lstrip("+").startswith("data") for override in task_overrides())
-        if then and not others and then.get("digest") != now.get("digest"):
+        if config.own_images and then and then.get("digest") != now.get("digest"):
             log.warning("the test images are not those of the run's own test: some may have been trained on")
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if not metrics:

@@ -7,7 +7,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from imgclf.build import frozen
 from imgclf.errors import InputError
-from imgclf.models.pretrained import read_checkpoint
 from imgclf.run_folder import RunFolder, flat
 from imgclf.slurm import is_restarted
 
@@ -47,14 +46,13 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
         has_all = most == stored.get("max_epochs") or metrics.get("epochs", 0) >= (most or -1) >= 0
         if has_all and all(config.trainer.get(key) == stored.get(key) for key in others):
             told = f"{folder.path} is finished after {metrics['epochs']} epochs"
-            raise InputError(f"{told}; to train it further add trainer.max_epochs=MORE")
+            more = [f"trainer.{k}=MORE" for k in ("max_epochs", *others) if stored.get(k) not in (None, -1)]
+            raise InputError(f"{told}; to train it further add {' '.join(more)}")
     changed = [line for line in changed_keys(folder, config) if re.split(r"[. ]", line)[0] in _KEPT]
     changed = [line for line in changed if not line.startswith(_FREE)]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     folder.read_overrides()
-    if folder.last.is_file():
-        read_checkpoint(folder.last)
-    elif not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):
+    if not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):
         # One killed in its first epoch has nothing to lose, and starts over; a batch job does in any case.
         raise InputError(f"there is no {folder.last} to continue from: restore it, or begin anew in another folder")

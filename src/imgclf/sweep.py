@@ -27,7 +27,9 @@ from imgclf.errors import InputError, Interrupted, explanation, say, tell
 from imgclf.hydra_errors import explained
 from imgclf.job import isolated, refuse_changes
 from imgclf.log import speak
+from imgclf.resuming import decide
 from imgclf.run_folder import RunFolder, write_whole
+from imgclf.slurm import is_restarted
 
 Jobs = dict[Path, str]  # folder -> what sets the job apart
 _begun: tuple[Path, Jobs | None, DictConfig] | None = None  # by this process: folder, jobs (of a grid), settings
@@ -52,7 +54,7 @@ def _begin(config: DictConfig) -> None:
         raise InputError("hydra.run.dir is of a single run: the folder of a sweep is hydra.sweep.dir=FOLDER")
     HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
     folder = Path(config.hydra.sweep.dir).absolute()
-    if (folder / "sweep.json").exists() and config.sweep.resume is None:
+    if (folder / "sweep.json").exists() and config.sweep.resume is None and not is_restarted():
         raise InputError(f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another")
     parse = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides
     given = parse(OmegaConf.to_container(config.hydra.overrides.task, resolve=False))  # type: ignore[arg-type]
@@ -114,6 +116,7 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
                 if known in seen:
                     raise InputError(f"two jobs {what}: {seen[known]} and {shown}; leave one of them out")
                 seen[known] = shown
+            decide(point)
             check(point, "train")
             parts = text.replace(f'"seed": {point.seed}', "")
             if folder.read_metrics() is not None or folder.last.exists():

@@ -85,7 +85,7 @@ def fit(config: DictConfig) -> None:
         seed_everything(config.seed, verbose=False)
         last = folder.last if "resume" in config and folder.last.exists() else None
         data, model, callbacks = build(config, goes_on=last is not None)
-        if last is not None and last.is_file():  # some strategies keep a folder
+        if last is not None:
             load_weights(model, last, to_go_on=True)
         elif config.get("init_from") and last is None:
             init_from(model, config.init_from)
@@ -163,7 +163,7 @@ def _left_if_refused(folder: RunFolder) -> Any:
     def checkpoints() -> dict[Path, int]:
         return {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
 
-    files = (folder.config_file, folder.run_file, folder.metrics_file)  # the last one says that it is finished
+    files = (folder.config_file, folder.run_file, folder.error_file, folder.metrics_file)  # the last: it is finished
     texts = {file: file.read_bytes() for file in files if folder.has_begun and file.exists()}
     before = checkpoints()
     try:

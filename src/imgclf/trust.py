@@ -65,7 +65,10 @@ def read_run_config(
     except RecursionError:
         problems = ["it is nested too deeply"]
     own = [folder.path / name for name in ("predicted", "exported")]  # all that use writes into
-    files = own if purpose == "use" else [*folder.path.iterdir(), folder.best, folder.last]
+    if purpose == "use" and isinstance(config.get("trainer"), dict):
+        config["trainer"]["profiler"] = None  # which writes
+    files = own if purpose == "use" else folder.path.rglob("*")
+    files = [file for file in files if "wandb" not in file.relative_to(folder.path).parts[:-1]]  # it puts its own there
     problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
     if weights and purpose != "use":  # a checkpoint has later ones; without one the run needs those that it began from
         net["weights"] = weights
@@ -104,8 +107,8 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
             elif key == "_target_":
                 if (problem := _refusal(value, trust)) is not None:
                     yield f"{full}={value}: {problem}"
-            elif key == "file" and target.startswith("imgclf.data."):
-                continue  # which is read, without pickles
+            elif key == "file" and target.startswith("imgclf.data."):  # which is read, without pickles
+                yield from _problems(value, full, trust)
             elif full == "name" and isinstance(value, str) and {"..", "/"} & {*Path(value).parts}:
                 yield f"{full}={value}: a run lies below logs/. Give it another name"
             elif path and not is_trusted and _leaves_folder(key, value):
@@ -149,7 +152,8 @@ def _refusal(target: Any, trust: Collection[str]) -> str | None:
         else:
             # Not those for segmentation and the like, nor get_model (of _api), which may download a part unasked.
             is_maker = home.startswith("imgclf.models.") or re.fullmatch(r"torchvision\.models\.[a-z]\w*\.", home)
-            allowed = (*trusted, home) if inspect.isfunction(found) and is_maker else trusted
+            makes = inspect.isfunction(found) and found.__annotations__.get("return") is not str  # which may be a path
+            allowed = (*trusted, home) if makes and is_maker else trusted
         if home.startswith(allowed):
             return None
     return (

@@ -75,15 +75,15 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
         "torchmetrics.image.LearnedPerceptualImagePatchSimilarity",
         *("pytorch_lightning.loggers.WandbLogger", "torch.utils.cpp_extension.load_inline"),
         "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler",
-        *("imgclf.distributed.run", "imgclf.run_folder.Path", "imgclf.callbacks.checkpoints.shutil.rmtree"),
+        *("imgclf.distributed.run", "imgclf.callbacks.checkpoints.shutil.rmtree", "imgclf.models.head.head_of"),
         *(f"{MLP}.load_from_checkpoint", f"{MLP}.__init__.__globals__", "torch.nn.Embedding.from_pretrained"),
         *("torch.nn.modules.module.functools.partial", "torchvision.models.resnet._log_api_usage_once"),
         *("", ".", f"{MLP}; import os", 7, None, ["os.system"], {"_target_": "os.system"}),
     ],
 )
 def test_nothing_else_is_however_it_is_reached(foreign: Read, target: object) -> None:
-    node = {"_target_": target, "_args_": [3], "_partial_": True}
-    for config in ({"model": node}, {"a": {"_recursive_": False, "b": [[node]]}}):
+    node = {"_target_": target, "_args_": [3], "_partial_": True, "_recursive_": False}
+    for config in ({"data": {"_target_": "imgclf.data.arrays.Arrays", "file": node}}, {"a": [[node]]}):
         with pytest.raises(InputError, match="_target_="):
             foreign(config)
 

@@ -16,10 +16,6 @@ class Averaging(WeightAveraging):
     Until the first update the mean is the network itself. Statistics of batch normalisation are averaged like weights.
     """
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._average_model is not None:  # private, as Lightning has no other way to its mean
-            self._average_model.to(pl_module.device)  # Lightning makes it before the network is moved
-
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._follow(pl_module)
         super().on_validation_epoch_start(trainer, pl_module)
@@ -33,7 +29,7 @@ class Averaging(WeightAveraging):
         super().on_train_end(trainer, pl_module)
 
     def _follow(self, pl_module: LightningModule) -> None:
-        mean = self._average_model
+        mean = self._average_model  # private, as Lightning has no other way to its mean
         if mean is not None and int(mean.n_averaged) == 0:
             mean.update_parameters(pl_module)  # an update of nothing copies
             mean.n_averaged.zero_()
@@ -79,7 +75,6 @@ class StochasticWeightAveraging(Averaging):
         self.start_epoch = start_epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
         if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= self.start_epoch:
             ends = f"the run ends after trainer.max_epochs={trainer.max_epochs}"
             raise InputError(f"callbacks.swa.start_epoch={self.start_epoch}, but {ends}: start earlier or train longer")

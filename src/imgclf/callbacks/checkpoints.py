@@ -64,7 +64,8 @@ class BestAndLast(Checkpoint):
             trainer.should_stop = True
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if (trainer.should_stop or self._is_due(trainer)) and can_resume_after(trainer):
+        is_end = trainer.should_stop and trainer.fit_loop.epoch_loop.done  # unless trainer.min_epochs wants more
+        if (is_end or self._is_due(trainer)) and can_resume_after(trainer):
             self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
