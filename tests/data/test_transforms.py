@@ -83,8 +83,8 @@ def test_mixing_keeps_the_shares_of_labels() -> None:
     images, labels = torch.eye(4).view(4, 1, 4, 1).expand(4, 1, 4, 4).contiguous(), torch.arange(4)
     for kind in ("mixup", "cutmix"):
         torch.manual_seed(0)
-        mixed, shares = mixer(kind, 4)(images, labels)
-        torch.testing.assert_close(shares.sum(1), torch.ones(4))
+        (_, left), (mixed, shares) = (mixer(kind, p, 4)(images, labels) for p in (0.0, 1.0))
+        assert (left is labels, shares.sum(1).allclose(torch.ones(4))) == (True, True)
         torch.testing.assert_close(mixed.mean(dim=(1, 3)).sum(0), images.mean(dim=(1, 3)).sum(0), atol=0.3, rtol=0)
 
 

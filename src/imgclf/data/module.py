@@ -17,7 +17,7 @@ from imgclf.data.decode import Decode
 from imgclf.data.split import Positions, fold_split, stratified_split
 from imgclf.distributed import is_first
 from imgclf.errors import InputError
-from imgclf.ranges import AtLeast0, AtLeast1, AtLeast2, NumberAbove0
+from imgclf.ranges import AtLeast0, AtLeast1, AtLeast2, Fraction, NumberAbove0
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ class ImageData(LightningDataModule):
         num_workers: processes that gather batches ahead; 0 is fastest for images in memory.
         augment: which of ``augmentations`` training images go through, one or several in their order; or ``none``.
         augmentations: by name; see ``imgclf.data.transforms``.
-        mix: ``mixup`` or ``cutmix`` mixes the images of each training batch, and their labels; or ``none``.
+        mix: ``mixup`` or ``cutmix`` mixes the images of training batches, and their labels; or ``none``.
+        mix_probability: share of the batches that are mixed.
         resident: keep the images in a GPU's memory, where gathering a batch costs next to nothing; ``auto`` does so
             where they take no more than a quarter of what is free. Each process of a DDP run keeps all of them.
             Without a GPU, for images to predict, and with workers, which cannot reach them, it means nothing.
@@ -79,6 +80,7 @@ class ImageData(LightningDataModule):
         augment: str | Sequence[str] = "none",
         augmentations: Mapping[str, Any] | None = None,
         mix: transforms.Mix = "none",
+        mix_probability: Fraction = 1.0,
         resident: bool | Literal["auto"] = "auto",
         fit_on: Literal["train", "train_valid"] = "train",
     ) -> None:
@@ -92,7 +94,7 @@ class ImageData(LightningDataModule):
         if unknown := [name for name in names if name not in known]:
             raise InputError(f"data.augment must be one or several of {', '.join(known)}, got {unknown[0]!r}")
         self.augmentations = [transforms.batched(found) for name in names if (found := known[name]) is not None]
-        self.mixer = transforms.mixer(mix, num_classes)
+        self.mixer = transforms.mixer(mix, mix_probability, num_classes)
         self.in_channels, self.num_classes, self.resize = in_channels, num_classes, resize
         self.mean, self.std, self.folds, self.fold = mean, std, folds, fold
         # How pictures from elsewhere become what is stored.

@@ -185,17 +185,19 @@ class RandomErasing:
         return torch.where((inside[0][:, :, None] & inside[1][:, None, :])[:, None], middle, images)
 
 
-def mixer(kind: Mix, num_classes: int) -> Any:
-    """What mixes the images and labels of a batch: torchvision's MixUp (Zhang et al. 2018, alpha 0.2) or CutMix (Yun et
-    al. 2019, alpha 1); None for ``none``.
+def mixer(kind: Mix, probability: float, num_classes: int) -> Any:
+    """What mixes the images and labels of a batch, or leaves it: torchvision's MixUp (Zhang et al. 2018, alpha 0.2) or
+    CutMix (Yun et al. 2019, alpha 1); None for ``none``.
 
-    It is called with images float (n, c, h, w) and labels int64 (n,), and gives labels float (n, num_classes).
+    It is called with images float (n, c, h, w) and labels int64 (n,), and gives labels float (n, num_classes) where it
+    has mixed.
     """
     if kind == "none":
         return None
     from torchvision.transforms import v2  # a second to import
 
-    return v2.MixUp(alpha=0.2, num_classes=num_classes) if kind == "mixup" else v2.CutMix(num_classes=num_classes)
+    mix = v2.MixUp(alpha=0.2, num_classes=num_classes) if kind == "mixup" else v2.CutMix(num_classes=num_classes)
+    return v2.RandomApply([mix], p=probability)
 
 
 def to_float(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
