@@ -19,8 +19,8 @@ from imgclf.models.pretrained import read_weights
 from imgclf.models.torchvision_net import torchvision_net
 
 Weights = dict[str, torch.Tensor]
-RESNET = ("model=resnet18", "data.resize=32", "debug=fast", "data.batch_size=32", "data.eval_batch_size=50")
-RESNET += ("logger=none", "callbacks=bare")
+RESNET = ("model=resnet18", "model.widths=[8,16,24,32]", "model.blocks=1", "data.resize=32", "debug=fast")
+RESNET += ("data.batch_size=32", "data.eval_batch_size=50", "logger=none", "callbacks=bare")
 
 
 @pytest.fixture

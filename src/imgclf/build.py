@@ -20,6 +20,7 @@ from imgclf.errors import InputError, explanation
 from imgclf.finetuning import Freeze
 from imgclf.models.classifier import Classifier
 from imgclf.models.pretrained import read_checkpoint
+from imgclf.ranges import smaller_is_better
 from imgclf.slurm import slurm_tasks
 from imgclf.tensorboard import KEPT_ELSEWHERE
 
@@ -86,10 +87,11 @@ def _require_measured(config: DictConfig, model: LightningModule, callbacks: dic
         watched = str(getattr(callback, "monitor", ""))
         told = f"callbacks.{name}.monitor={watched}"
         is_known = any(f"{watched}/".startswith(f"{metric}/") for metric in known)  # or of one of the classes
-        if ours and watched.startswith(("train/", "val/", "test/")) and not is_known:
+        is_stage = watched.startswith(("train/", "val/", "test/")) or watched.replace("_", "/", 1) in known
+        if ours and is_stage and not is_known:
             raise InputError(f"{told} is not measured: choose one of {', '.join(known)}, or add metrics=full")
-        better = {"val/loss": "min", "val/acc": "max"}.get(watched)
-        if better is not None and (mode := getattr(callback, "mode", better)) != better:
+        better = "min" if smaller_is_better(watched) else "max"
+        if is_known and (mode := getattr(callback, "mode", better)) != better:
             raise InputError(f"{told} with its mode={mode}: give callbacks.{name}.mode={better}, too")
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
@@ -55,15 +56,17 @@ def require_run(config: DictConfig) -> None:
     chosen anew, prepared as the run has prepared its own but for what the command line says."""
     weights_file(config)
     run = run_config(RunFolder.existing(config.run), config.trust).data
-    names = run.get("class_names") or getattr(get_class(run._target_), "class_names", None)
+    kind: Any = get_class(run._target_)
+    names = run.get("class_names") or getattr(kind, "class_names", None)
     if names and "class_names" in config.data:
         if not isinstance(names, Sequence):  # of a class whose instances count them
-            names = map(str, range(run.num_classes))
+            names = map(str, range(run["num_classes"]))
         OmegaConf.set_struct(config, False)
         given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
         kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
+        run = {"stored_size": getattr(kind, "stored_size", None) or run.resize} | dict(run)
         own = {k: run[k] for k in kept if k in run and k in config.data and f"data.{k}" not in given}
-        config.data.update(own | {"class_names": list(names), "num_classes": run.num_classes})
+        config.data.update(own | {"class_names": list(names), "num_classes": run["num_classes"]})
 
 
 def weights_file(config: DictConfig) -> Path:

@@ -65,9 +65,11 @@ def _run(config: DictConfig) -> float | None:
             if config.sweep.on_error == "stop":
                 stop.touch()
             return None
-    if name not in metrics and HydraConfig.get().sweeper.get("direction") is not None:
-        tell(InputError(f"sweep.objective={name} is not among the metrics: {', '.join(sorted(metrics))}"))
-    value = None if folder.told().get("outcome") == "diverged" else metrics.get(name)
+    has_diverged = folder.told().get("outcome") == "diverged"
+    if name not in metrics and not has_diverged and HydraConfig.get().sweeper.get("direction") is not None:
+        # Which ends the search: the others would all train for nothing.
+        sys.exit(tell(InputError(f"sweep.objective={name} is not among the metrics: {', '.join(sorted(metrics))}")))
+    value = None if has_diverged else metrics.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 

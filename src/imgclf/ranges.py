@@ -1,6 +1,7 @@
 """Ranges of constructors' arguments: said once, in their annotations, for the command line and for Python alike."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, get_type_hints
 
@@ -19,6 +20,12 @@ NumberAbove0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _UNDECIDED = ("needs_python_object", "enum")  # the latter may be given by name, as torchvision's weights
 _LONGEST = 200  # letters of what is expected
+_SMALLEST_IS_BEST = re.compile(r"(best/)?(\w+/)?[^/]*(loss|err|nll|ece|brier|perplexity|seconds)")
+
+
+def smaller_is_better(metric: str) -> bool:
+    """Whether ``val/loss``, ``best/val/ece`` or ``seconds`` is better the smaller it is, by its name."""
+    return _SMALLEST_IS_BEST.match(metric) is not None
 
 
 def mismatch(value: Any, annotation: Any) -> str | None:

@@ -23,8 +23,9 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
         if f"{stage}/loss" in metrics and f"{stage}/acc" in metrics:
             lines.append(f"{label:12}{metrics[f'{stage}/loss']:10.4f}{metrics[f'{stage}/acc']:10.4f}")
     if best != last:
-        found = [(label, s) for label, s in (("train", "train"), ("validation", "val")) if f"{s}/acc" in metrics]
-        figures = [f"{label} {metrics[f'{s}/loss']:.4f}, {metrics[f'{s}/acc']:.4f}" for label, s in found]
+        stages = {"train": "train", "validation": "val"}
+        found = [(label, metrics.get(f"{s}/loss"), metrics.get(f"{s}/acc")) for label, s in stages.items()]
+        figures = [f"{label} {loss:.4f}, {acc:.4f}" for label, loss, acc in found if None not in (loss, acc)]
         lines.append(f"epoch {last}, the last: {'; '.join(figures)}")
     lines += [line for line in _others(metrics) if not line.startswith("test/acc_of/")]  # metrics.json has those
     speed = f"{metrics['images_per_second'] or 0:,.0f} training images/s"

@@ -27,6 +27,7 @@ from imgclf.errors import InputError, Interrupted, explanation, say, tell
 from imgclf.hydra_errors import explained
 from imgclf.job import isolated, refuse_changes
 from imgclf.log import speak
+from imgclf.ranges import smaller_is_better
 from imgclf.resuming import decide
 from imgclf.run_folder import RunFolder, write_whole
 from imgclf.slurm import is_restarted
@@ -91,7 +92,7 @@ def _settle_search(config: DictConfig) -> None:
     sweeper, hydra = config.hydra.sweeper, config.hydra
     if "seed" in (sweeper.get("sampler") or {}) and sweeper.sampler.seed is None:
         sweeper.sampler.seed = config.seed
-    is_loss = sweeper.get("direction") == "maximize" and str(config.sweep.objective).endswith("loss")
+    is_loss = sweeper.get("direction") == "maximize" and smaller_is_better(str(config.sweep.objective))
     is_known = hydra.runtime.choices.get("search") and not is_loss
     if "direction" in sweeper and not is_known and "hydra.sweeper.direction=" not in str(hydra.overrides.hydra):
         told = f"a search by sweep.objective={config.sweep.objective}"
@@ -182,7 +183,9 @@ def finish() -> int:
     if best.exists() and "best_params" in (found := yaml.safe_load(best.read_text(encoding="utf-8")) or {}):
         overrides = " ".join(f"{name}={value}" for name, value in found["best_params"].items())
         say(f"\nbest trial: {settings.objective} {found['best_value']:.4f} with {overrides}", is_kept=True)
-    lines = [f"\n{len(jobs) - len(rest)} of {len(jobs)} jobs finished: {folder}"]
+    lost = sum(RunFolder(job).told().get("outcome") == "diverged" for job in jobs)
+    diverged = f", {lost} of them diverged" if lost else ""
+    lines = [f"\n{len(jobs) - len(rest)} of {len(jobs)} jobs finished{diverged}: {folder}"]
     for job in rest[:20]:
         run = {"outcome": "not begun"} | RunFolder(job).told()
         lines.append(f"  {run['outcome']:<11}  {job}  {jobs[job]}")

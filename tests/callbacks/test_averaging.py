@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import Door, quiet_trainer
-from run_files import assert_same, metrics
+from conftest import quiet_trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -70,17 +68,3 @@ def test_the_moving_average_starts_from_the_network_and_its_decay_grows_to_what_
     for decay, after in zip([2 / 11, 3 / 12, 4 / 13, 5 / 14, *[0.4] * 7], net.after_step[1:], strict=True):
         means.append(mixed(means[-1], after, decay))
     torch.testing.assert_close([*net.validated, net.weights()], [*means[2::3], means[-1]], **CLOSE)
-
-
-@pytest.mark.slow
-def test_the_command_tests_the_mean_and_resumes_it(door: Door, tmp_path: Path) -> None:
-    settings = ("data.batch_size=1000", "optimizer.lr=0.5", "logger=none", "callbacks=ema")
-    door("train.py", *settings, "trainer.max_epochs=2", "hydra.run.dir=whole")
-    # The checkpoint that evaluation and prediction read holds the mean, not the weights of the last step.
-    last = torch.load(tmp_path / "whole" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert any(not torch.equal(value, last["current_model_state"][name]) for name, value in last["state_dict"].items())
-    assert f"{metrics(tmp_path / 'whole')['test/acc']:.4f}" in door("evaluate.py", "run=whole").stdout
-
-    door("train.py", *settings, "trainer.max_epochs=1", "hydra.run.dir=half")
-    door("train.py", "resume=half", "trainer.max_epochs=2")
-    assert_same(tmp_path / "half", tmp_path / "whole")

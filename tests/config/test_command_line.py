@@ -41,7 +41,7 @@ for arguments in {[shlex.split(slip) for slip in (*slips, "--help", "--cfg job")
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
-        print("exit code", end.code, "torch" in sys.modules)
+        print("exit code", end.code, not sys.modules.keys().isdisjoint(("torch", "pandas", "plotly", "rich")))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     codes = ["exit code 2 False"] * len(slips) + ["exit code 0 False"] * 2

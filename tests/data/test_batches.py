@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgclf.data.batches import BatchLoader, ImageArray, TrainBatches, eval_batches
-from imgclf.data.split import stratified_split
+from imgclf.data.split import fold_split, stratified_split
 from imgclf.errors import InputError
 
 
@@ -110,6 +110,9 @@ def test_no_image_is_in_both_parts_and_none_is_lost(sizes: list[int], fraction: 
     train, val = stratified_split(labels, fraction, seed)
     assert sorted([*train, *val]) == list(range(len(labels)))
     assert set(labels[train]) == set(labels[val]) == set(range(len(sizes))), "every class is in both parts"
+    folds = [fold_split(labels, 2, fold, seed) for fold in (0, 1)]
+    assert all(sorted([*kept, *out]) == list(range(len(labels))) for kept, out in folds)
+    assert sorted(np.concatenate([out for _, out in folds])) == list(range(len(labels)))
 
 
 def test_a_fingerprint_is_of_every_pixel_every_label_and_the_shape_and_of_nothing_else() -> None:

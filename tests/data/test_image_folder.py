@@ -181,18 +181,18 @@ def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
-    script = "import resource, sys; from pathlib import Path; from imgclf.data.decode import *; folder = sys.argv[1]; "
-    script += "files = sorted(Path(folder).iterdir()); decoded(files, [0] * len(files), Path(folder), Decode(3, 64)); "
-    script += "print(*(resource.getrusage(who).ru_maxrss for who in (0, -1)))"  # KiB, of the process and of its own
-    peaks = []
-    for count in (500, 6_000):  # the second take 74 MB
-        folder = tmp_path / str(count)
+    script = """import resource, sys; from pathlib import Path; from imgclf.data.decode import *
+for folder in map(Path, sys.argv[1:]):
+    decoded(files := sorted(folder.iterdir()), [0] * len(files), folder, Decode(3, 64))
+    print(*(resource.getrusage(who).ru_maxrss for who in (0, -1)))"""  # KiB, of the process and of its own
+    folders = [tmp_path / "500", tmp_path / "6000"]  # the second take 74 MB
+    for folder in folders:
         folder.mkdir()
         picture((90, 120, 30), 0, (200, 150)).save(folder / "0.jpg")
-        for number in range(1, count):
+        for number in range(1, int(folder.name)):
             os.link(folder / "0.jpg", folder / f"{number}.jpg")
-        done = subprocess.run([sys.executable, "-c", script, folder], check=True, capture_output=True, text=True)
-        peaks.append([int(peak) for peak in done.stdout.split()])
+    done = subprocess.run([sys.executable, "-c", script, *folders], check=True, capture_output=True, text=True)
+    peaks = [[int(peak) for peak in line.split()] for line in done.stdout.splitlines()]
     assert all(large < small + 30_000 for small, large in zip(*peaks, strict=True))
 
 

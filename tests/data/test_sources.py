@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Door, quiet_trainer
+from conftest import Door
 
 import imgclf
 from imgclf.build import built
@@ -40,8 +40,6 @@ def test_training_validation_and_test_images_are_kept_apart() -> None:
     assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (9000, 1000, 2000)
     assert not set(data.train_set.chosen.tolist()) & set(data.val_set.chosen.tolist())  # type: ignore[union-attr]
     assert (len(everything.train_set), everything.val_dataloader()) == (10_000, [])
-    data.trainer = quiet_trainer(limit_val_batches=0, val_check_interval=1000)
-    data.train_dataloader()  # is not refused: nothing is validated
 
 
 def test_batches_travel_as_bytes_and_are_converted_whole() -> None:
@@ -200,3 +198,15 @@ def test_cifar10_is_downloaded_checked_and_read(served: tuple[Path, str], tmp_pa
     assert (train.images.numpy() == pixels[:20]).all()
     assert (test.images.numpy() == pixels[20:]).all()
     assert train.labels.tolist() + test.labels.tolist() == labels.tolist()
+
+
+def test_each_setting_changes_what_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rare = (LABELS == 0).astype(np.int64)
+    save(tmp_path / "x.npz", train_labels=rare, test_labels=rare[:8])
+    form = "data=arrays data.file=x.npz data.num_classes=2 data.in_channels=3 data.resize=8 data.batch_size=8"
+    ways = ["seed=0", "loss.class_weights=balanced", "loss=focal", "data.sampler=balanced", "data.mix=mixup"]
+    ways += ["data.augment=pad_crop_flip", "data.augment=color_jitter", "model.label_smoothing=0.1"]
+    common = (*form.split(), "debug=fast", "callbacks=bare", "logger=none")
+    given = [[*common, way, f"hydra.run.dir={number}"] for number, way in enumerate(ways)]
+    assert len({imgclf.fit(imgclf.compose(each))["train/loss"] for each in given}) == len(ways)

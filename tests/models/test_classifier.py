@@ -87,6 +87,7 @@ def test_with_averaged_flips_an_image_and_its_mirror_image_are_predicted_alike()
     averaged = [model.predict_step((i, torch.zeros(5)), 0) for i in (images, images.flip(3))]
     torch.testing.assert_close(averaged[0], averaged[1])
     torch.testing.assert_close(averaged[0], (both[0] + both[1]) / 2)
+    torch.testing.assert_close(model.validation_step((images, torch.zeros(5, dtype=torch.int64)), 0).exp(), averaged[0])
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet"])

@@ -22,6 +22,14 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "report.csv").read_text(encoding="utf-8").splitlines()))
 
 
+def test_a_search_has_parallel_coordinates_and_rank_correlations(make_run: MakeRun, tmp_path: Path) -> None:
+    for number in range(1, 7):
+        make_run(f"s/{number}", {"optimizer.lr": number / 10}, acc=0.5 + number / 20)
+    write_report([tmp_path / "s"])
+    html = (tmp_path / "s" / "report.html").read_text()
+    assert ("best/val/acc: lr +1.00" in html, '"type":"parcoords"' in html.replace(" ", "")) == (True, True)
+
+
 @pytest.fixture
 def sweep(make_run: MakeRun, tmp_path: Path) -> Path:
     """Two rates, two sizes, two seeds; the larger the better."""

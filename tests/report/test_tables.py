@@ -24,7 +24,8 @@ def column(found: Table, name: str) -> list[str]:
 def test_runs_that_differ_in_nothing_but_the_seed_are_averaged(make_run: MakeRun, tmp_path: Path) -> None:
     accs = {(0.1, 0): 0.80, (0.1, 1): 0.84, (0.3, 0): 0.90, (0.3, 1): 0.70}
     for i, ((lr, seed), acc) in enumerate(accs.items()):
-        make_run(f"s/{i}", {"optimizer.lr": lr, "name": f"run {i}"}, seed=seed, acc=acc)
+        settings = {"optimizer.lr": lr, "name": f"run {i}", "data.mean": [acc]}  # which each has measured itself
+        make_run(f"s/{i}", settings, seed=seed, acc=acc, overrides=[f"optimizer.lr={lr}"])
     make_run("s/5", {"optimizer.lr": 0.1}, seed=1, acc=0.84)
     found = table(tmp_path / "s")
     # Deviations ±0.02 and ±0.1: sqrt(0.0008) and sqrt(0.02); a seed that ran twice counts once.

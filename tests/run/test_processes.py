@@ -45,7 +45,7 @@ def test_a_mistake_in_every_process_is_told_once(door: Door, tmp_path: Path) -> 
     (tmp_path / "imgclf").mkdir()
     for name in ("__init__.py", "distributed.py"):
         (tmp_path / "imgclf" / name).write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
-    told = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", expect=2, fresh=True).stderr
+    told = door("train.py", "trainer=ddp_cpu", "model=lenet", "data.resize=4", expect=2).stderr
     assert (told.count("LeNet cannot take images of 1x4x4"), "Traceback" in told) == (1, False), told
     assert not (tmp_path / "harm").exists()
 

@@ -17,7 +17,6 @@ from run_files import assert_same, jobs, metrics, run_json, snapshot
 TINY = ("debug=fast", "callbacks=bare", "logger=none", "test=false", "hydra.sweep.dir=sweep")
 KINDS = (*network("Failing", kind="good"), "model.net.kind=good,bad,other")
 GOOD, BAD, OTHER = "model.net.kind@good", "model.net.kind@bad", "model.net.kind@other"
-# The one that begins joblib's processes then has no need of torch, which each of them loads.
 JOBLIB = ("hydra/launcher=joblib", "sweep.preflight=false")
 
 
@@ -88,6 +87,8 @@ def test_what_is_wrong_with_any_point_is_said_before_the_first_job(refused: Refu
     refused("train.py -m seed=0,1", "start it once", LOCAL_RANK="1", RANK="0", WORLD_SIZE="2")
     refused("train.py", "hydra.run.dir=", LOCAL_RANK="1", RANK="0", WORLD_SIZE="2")
     assert not (tmp_path / "logs").exists(), "not even a folder"
+    slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_NTASKS_PER_NODE": "2"}
+    refused("train.py hydra.run.dir=logs/run", "SLURM has started 2 tasks, the trainer is for 1", **slurm)
 
 
 @pytest.mark.slow
@@ -151,11 +152,13 @@ def test_a_stopped_sweep_goes_on(door: Door, tmp_path: Path, undisturbed: Undist
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
-def test_jobs_in_other_processes_go_on(door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str) -> None:
+@pytest.mark.parametrize(("name", "other"), [("SIGINT", "ddp_cpu"), ("SIGKILL", "default")])
+def test_jobs_in_other_processes_go_on(
+    door: Door, tmp_path: Path, undisturbed: Undisturbed, name: str, other: str
+) -> None:
     sweep, signum = tmp_path / "sweep", signal.Signals[name]
     stop = stopping(tmp_path / "armed", name, step=20, job="trainer@cpu", to_parent=True)
-    given = ("-m", "trainer=cpu,ddp_cpu", "seed=1", *FIXED, *JOBLIB, stop, "hydra.sweep.dir=sweep")
+    given = ("-m", f"trainer=cpu,{other}", "seed=1", *FIXED, *JOBLIB, stop, "hydra.sweep.dir=sweep")
     code = -signum if name == "SIGKILL" else 128 + signum
     # Comes back only when all processes are gone: they share its output.
     done = door("train.py", *given, expect=code, fresh=True, **OWN)
@@ -166,5 +169,5 @@ def test_jobs_in_other_processes_go_on(door: Door, tmp_path: Path, undisturbed: 
     door("train.py", "-m", "sweep.resume=sweep", "hydra.launcher.n_jobs=1", **OWN)
     assert finished or run_json(sweep / "trainer@cpu")["resumed"], "it has not begun anew"
     assert_same(sweep / "trainer@cpu", undisturbed(*FIXED, "seed=1"))
-    assert_same(sweep / "trainer@ddp_cpu", undisturbed(*FIXED, "seed=1", "trainer=ddp_cpu"))
-    assert "2 x CPU" in (sweep / "trainer@ddp_cpu" / "train.log").read_text()
+    assert_same(sweep / f"trainer@{other}", undisturbed(*FIXED, "seed=1", f"trainer={other}"))
+    assert ("2 x CPU" in (sweep / f"trainer@{other}" / "train.log").read_text()) == (other == "ddp_cpu")

@@ -56,9 +56,12 @@ def test_the_plain_command_trains_tests_and_says_where_things_are(door: Door, tm
 
 
 def test_the_table_shows_the_tested_epoch_and_the_last_apart(door: Door, tmp_path: Path) -> None:
-    # The first epoch's loss is the greatest.
-    first = ("callbacks.checkpoint.monitor=train/loss", "callbacks.checkpoint.mode=max", "hydra.run.dir=run")
-    shown = door("train.py", "trainer.max_epochs=2", "data.batch_size=500", "logger=none", *first).stdout
+    own = "from imgclf.models.mlp import MLP\nclass Own(MLP):\n    def training_step(self, *batch):\n        "
+    own += "self.log('at', self.current_epoch, on_step=False, on_epoch=True); return super().training_step(*batch)\n"
+    (tmp_path / "at.py").write_text(own)
+    first = ("model._target_=at.Own", "callbacks.checkpoint.monitor=at", "callbacks.checkpoint.mode=min")
+    given = ("trainer.max_epochs=2", "data.batch_size=500", "logger=none", *first, "hydra.run.dir=run")
+    shown = door("train.py", *given, PYTHONPATH=str(tmp_path)).stdout
     values, rows = metrics(tmp_path / "run"), table(tmp_path / "run")
     kinds = ("train/loss", "train/acc", "val/loss", "val/acc")
     best, last = ([float(row[kind]) for kind in kinds] for row in (rows[0], rows[-1]))

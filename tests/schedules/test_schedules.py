@@ -134,6 +134,7 @@ def test_by_batch_the_rate_changes_with_every_step(fit: Fit) -> None:
     schedule = Polynomial(power=1, interval="batch", warmup_updates=4)
     fitted = fit(schedule, max_epochs=2, limit_train_batches=4)
     assert fitted.rates == pytest.approx([0.0, 0.025, 0.05, 0.075, 0.1, 0.075, 0.05, 0.025])
+    assert [bias for _, bias in fitted.pairs] == pytest.approx([rate / 5 for rate in fitted.rates]), "its own rate's"
     assert fitted.epoch_rates == pytest.approx({0: 0.0, 1: 0.1}), "of the epoch's first batch"
 
 

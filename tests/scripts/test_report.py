@@ -39,8 +39,3 @@ def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
 def test_what_cannot_be_reported(refused: Refused) -> None:
     refused("report.py sweep=a diff=[a,b]", "give one of sweep")
     refused("report.py sweep=nowhere", "there is no folder nowhere")
-
-
-def test_the_libraries_of_reports_are_not_loaded_when_training_starts(door: Door) -> None:
-    loaded = door("train.py", "-m", "seed=1", "rows=1", expect=2, PYTHONPROFILEIMPORTTIME="1", fresh=True).stderr
-    assert not re.search(r"\| +(pandas|plotly|rich|jinja2)$", loaded, re.MULTILINE)

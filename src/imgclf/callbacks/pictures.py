@@ -41,10 +41,10 @@ class Inputs(Callback):
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int, *_: Any) -> None:
         if batch_idx == 0:
-            self._draw(trainer, "validation", batch, last_step(trainer))
+            self._draw(trainer, "validation", batch, last_step(trainer), trainer.check_val_every_n_epoch or 1)
 
-    def _draw(self, trainer: Trainer, part: str, batch: tuple[Tensor, Tensor], step: int) -> None:
-        if trainer.current_epoch % self.every_n_epochs == 0 and pages(trainer):
+    def _draw(self, trainer: Trainer, part: str, batch: tuple[Tensor, Tensor], step: int, epochs: int = 1) -> None:
+        if trainer.current_epoch % self.every_n_epochs < epochs and pages(trainer):  # or, seldom validated, the next
             images, labels = (tensor[: self.images] for tensor in batch)
             labels = labels.argmax(dim=1) if labels.ndim == 2 else labels  # of mixed images the larger share
             names = class_names(trainer)

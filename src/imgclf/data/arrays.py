@@ -38,7 +38,7 @@ class Arrays(ImageData):
         self.class_names = tuple(class_names or map(str, range(self.num_classes)))
 
     @property
-    def has_test_labels(self) -> bool:  # type: ignore[override]
+    def has_test_labels(self) -> bool:
         """Whether there is anything to test."""
         return any(name in self._arrays() for name in ("test_labels", "y_test"))
 

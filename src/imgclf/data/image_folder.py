@@ -58,16 +58,17 @@ class ImageFolder(ImageData):
         self._parts: dict[str, tuple[ImageArray, int]] = {}
 
     @property
-    def has_test_labels(self) -> bool:  # type: ignore[override]
+    def has_test_labels(self) -> bool:
         """Whether any picture is held out for the test."""
         return part_folder(self.dir, "test") is not None or self.test_fraction > 0
 
     def prepare_data(self) -> None:
-        """Decode what the stage needs, unless it has been; what is wrong with the test's folders is told before."""
+        """Decode what the stage needs, unless it has been; before training all, so that what is wrong is told."""
         is_test = self.trainer is not None and self.trainer.testing
-        if not is_test and (test := part_folder(self.dir, "test")) is not None:
-            self._listed(test)
-        self._images("test" if is_test else "train")
+        if is_test or part_folder(self.dir, "test") is not None:
+            self._images("test")
+        if not is_test:
+            self._images("train")
 
     def read_train(self) -> ImageArray:
         return self._images("train")[0]

@@ -56,7 +56,6 @@ class ImageData(LightningDataModule):
             nothing is validated.
     """
 
-    has_test_labels: bool = True
     stored_size: int | None = None  # side in pixels of the images as they are read, where it is always the same
 
     def __init__(
@@ -110,6 +109,11 @@ class ImageData(LightningDataModule):
         self.fingerprints: dict[str, dict[str, Any]] | None = None
         self._read: set[str] = set()
         self._generator = torch.Generator()
+
+    @property
+    def has_test_labels(self) -> bool:
+        """Whether there are test images whose labels are known."""
+        return type(self).read_test is not ImageData.read_test
 
     @functools.cached_property  # which a subclass, or an instance, may have of its own
     def class_names(self) -> tuple[str, ...]:

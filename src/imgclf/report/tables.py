@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from imgclf.errors import InputError
+from imgclf.ranges import smaller_is_better
 from imgclf.report.runs import DIVERGED, FINISHED, Runs, printable
 
 # What decides which settings are best: the first that there is; the others decide among equals.
 CHOOSE_BY = ("best/val/acc", "best/val/loss", "val/acc", "val/loss")
 _FIRST = ("best/val/acc", "test/acc", "seconds", "images_per_second", "val/acc", "train/acc", "test/loss", "val/loss")
 _OF_THE_RUN = re.compile(r"(name|folder|seed|data\.fold|resume|rerun|trust)$|(sweep|hydra)\.")  # not of what it tries
-_SMALLEST_IS_BEST = re.compile(r"loss|err|nll|ece|brier|perplexity|seconds")
 
 
 class Table:
@@ -47,7 +47,7 @@ class Table:
 
     def head(self) -> str:
         """How much is reported of which data, and in which order."""
-        way = " (smallest first)" if _SMALLEST_IS_BEST.search(str(self.sort)) else " (largest first)"
+        way = " (smallest first)" if smaller_is_better(str(self.sort)) else " (largest first)"
         order = f"; by {self.sort}{way if self.sort in self.metrics else ''}" if self.sort else ""
         return f"{self.runs.dataset.iloc[0]}: {len(self.runs):,} runs, {len(self.values):,} settings{order}"
 
@@ -101,7 +101,7 @@ def _ranked(values: pd.DataFrame, mean: pd.DataFrame, by: str) -> list[int]:
     """Groups by a metric, the best first, or by a setting's value; those without come last."""
     columns = {} if by in mean else {"number": pd.to_numeric(values[by], errors="coerce"), "text": values[by]}
     for name in dict.fromkeys(name for name in (by, *CHOOSE_BY) if name in mean):
-        columns[name] = mean[name] if _SMALLEST_IS_BEST.search(name) else -mean[name]
+        columns[name] = mean[name] if smaller_is_better(name) else -mean[name]
     return list(pd.DataFrame(columns).sort_values(list(columns)).index)
 
 
