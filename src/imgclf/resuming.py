@@ -47,7 +47,7 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
         if has_all and all(config.trainer.get(key) == stored.get(key) for key in others):
             told = f"{folder.path} is finished after {metrics['epochs']} epochs"
             more = [f"trainer.{k}=MORE" for k in ("max_epochs", *others) if stored.get(k) not in (None, -1)]
-            raise InputError(f"{told}; to train it further add {' '.join(more)}")
+            raise InputError(f"{told}; to train it further add {' '.join(more) or 'trainer.max_epochs=MORE'}")
     changed = [line for line in changed_keys(folder, config) if re.split(r"[. ]", line)[0] in _KEPT]
     changed = [line for line in changed if not line.startswith(_FREE)]
     if changed:
