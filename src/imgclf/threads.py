@@ -1,8 +1,8 @@
 """How many threads compute together, and how they wait for one another: decided before torch is loaded.
 
-On Linux torch's threads (GNU OpenMP) spin for milliseconds before they sleep. That is fastest where they have the cores
-to themselves; beside other busy processes a spinning thread keeps from its core the one that it waits for. A short spin
-mends that, and unlike another number of threads it changes no number; RESULTS.md has what it comes to.
+On Linux torch's threads (GNU OpenMP) spin for milliseconds before they sleep. Beside other busy processes a thread that
+spins keeps from its core the one that it waits for. A shorter spin mends that, and unlike another number of threads it
+changes no number; RESULTS.md has what it comes to.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ from typing import Any
 
 from imgclf.distributed import cores
 
-SHORT_SPIN = "1000"  # rounds of waiting; GNU OpenMP's own number is 300,000
+# Rounds of waiting, where GNU OpenMP's own number is 300,000.
+SHORT_SPIN = "1000"  # which costs a small network a tenth of its speed on idle cores
+LONG_SPIN = "10000"  # which costs nothing there, and less than their own where others come later
 _NUMBER = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
 _WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
 
@@ -25,7 +27,7 @@ def processes_running() -> int:
 
 
 def choose_spin(running: Callable[[], int] = processes_running) -> None:
-    """On Linux have threads wait shortly where others want the cores now, unless the user has set anything of the kind.
+    """On Linux have threads wait shortly, most so where others want the cores now; unless the user has set it.
 
     Not by the load average, which counts for minutes what has just ended, such as the last command.
     """
@@ -36,8 +38,8 @@ def choose_spin(running: Callable[[], int] = processes_running) -> None:
         for _ in range(5):  # 20 ms in all: what is there for a moment only does not count
             seen.append(running())
             time.sleep(0.004)
-        if sorted(seen)[2] - 1 + cores() > (os.cpu_count() or 1):
-            os.environ["GOMP_SPINCOUNT"] = SHORT_SPIN
+        is_busy = sorted(seen)[2] - 1 + cores() > (os.cpu_count() or 1)
+        os.environ["GOMP_SPINCOUNT"] = SHORT_SPIN if is_busy else LONG_SPIN
 
 
 def keep_number(run: Mapping[str, Any]) -> None:

@@ -137,7 +137,7 @@ def test_threads_wait_shortly_where_others_want_the_cores(
     looks = iter(others)
     monkeypatch.setattr(os, "cpu_count", lambda: len(os.sched_getaffinity(0)) + idle_cores)
     threads.choose_spin(lambda: 1 + next(looks))
-    assert ("GOMP_SPINCOUNT" in os.environ) is short
+    assert os.environ["GOMP_SPINCOUNT"] == (threads.SHORT_SPIN if short else threads.LONG_SPIN)
     assert "OMP_NUM_THREADS" not in os.environ, "which would change the numbers"
 
 

@@ -32,6 +32,7 @@ def test_a_run_stopped_by_ctrl_c_continues(door: Door, tmp_path: Path, undisturb
     assert not (folder / "metrics.json").exists()
 
     door("train.py", "resume=run", "trust=[own.]", "trainer.devices=99", expect=2, **OWN)
+    assert "trainer.accelerator=cpu" in door("train.py", "resume=run", "trainer=cpu", expect=2).stderr
     door("train.py", "resume=run", "trust=[own.]", "data.num_workers=2", **OWN)
     assert_same(folder, undisturbed(*RUN))
     curves = Board(folder).repeatable()
@@ -86,14 +87,11 @@ def test_a_run_is_done_again_and_compared(door: Door, tmp_path: Path) -> None:
     assert "train images" in door("train.py", "resume=first", "trainer.max_epochs=3", expect=2).stderr
 
 
-AUGMENT = ("data.augment=pad_crop_flip", "model.dropout=0.1")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "count", "mib"),
     [
-        ((*AUGMENT, "callbacks=ema", "data.batch_size=500", "trainer.max_epochs=12"), 12, 16),
+        (("data.augment=pad_crop_flip", "callbacks=ema", "data.batch_size=500", "trainer.max_epochs=12"), 12, 16),
         (("-m", "seed=range(8)", "debug=fast", "sweep.report=false"), 8, 24),
     ],
     ids=["a run", "a sweep in one process"],

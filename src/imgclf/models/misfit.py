@@ -23,7 +23,8 @@ def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) ->
         raise InputError(f"{name} cannot take images of {form} (channels x height x width): {outcome}; {remedy}")
     net.train(was_training)
     if outcome != wanted:
-        raise InputError(f"{name} gives outputs of shape {outcome} for {form}: build it with num_classes={num_classes}")
+        told = f"{name} gives outputs of shape {outcome} for {form}"
+        raise InputError(f"{told}: build it with num_classes={num_classes}, to give logits alone")
 
 
 @torch.no_grad()
