@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import timeit
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,13 +32,12 @@ TRAINING = {
         *(2, 12, 0),
     ),
 }
-ROWS = [*TRAINING, "evaluation", "augmentation", "all"]
 WAYS, TEMPLATE = ("plain", "template", "imgclf", "limit"), ("mlp", "resnet18")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", choices=ROWS, default="all", metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("rows", nargs="*", choices=[*TRAINING, "all"], default="all", help="all: each of them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
     parser.add_argument("--steps", type=int, help="an epoch, where a row's own are too few, as on a GPU")
@@ -57,7 +55,7 @@ def main() -> None:
         print("| | plain | template | imgclf | limit | times plain | times template | of the limit | rounds |")
         print("|---|---|---|---|---|---|---|---|---|")
         options = [*["--short"] * given.short, *([f"--steps={given.steps}"] if given.steps else [])]
-        for row in ROWS[:-1] if "all" in given.rows else given.rows:
+        for row in TRAINING if "all" in given.rows else given.rows:
             show(row, [in_turn(row, made, options) for _ in range(given.rounds)])
     info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else f"model name: {platform.machine()}"
     cpu = info.partition("model name")[2].partition("\n")[0].strip("\t :")
@@ -68,8 +66,7 @@ def main() -> None:
 def in_turn(row: str, made: str, options: list[str]) -> dict[str, float]:
     """Images per second of each way that a row has."""
     found = {}
-    rows = {"imgclf": ROWS, "template": TEMPLATE, "plain": ROWS, "limit": TRAINING}
-    for way in [way for way, own in rows.items() if row in own]:
+    for way in WAYS if row in TEMPLATE else [way for way in WAYS if way != "template"]:
         command = [sys.executable, __file__, "--measure", way, row, made, *options]
         users = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         done = subprocess.run(command, env=users, capture_output=True, text=True)
@@ -104,12 +101,10 @@ def make_pictures(folder: Path, count: int) -> None:
 
 def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) -> float:
     """One measurement, in this process."""
-    if row == "augmentation":
-        return augmentation(way, made)
-    settings, epochs, steps, workers = TRAINING["resnet18" if row == "evaluation" else row]
+    settings, epochs, steps, workers = TRAINING[row]
     overrides = settings.format(made=made).split() + ["data.batch_size=16"] * short
     epochs, steps = (2, 2) if short else (epochs, more_steps or steps)
-    if way == "imgclf" and row != "evaluation":
+    if way == "imgclf":
         return product_training(overrides, epochs, steps)
     import benchmark_loops
     import torch
@@ -120,9 +115,6 @@ def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) 
     config = imgclf.compose([*overrides, "logger=none"])
     data, model = built(config, "data"), built(config, "model", optimizer=built(config, "optimizer"))
     trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
-    if way == "imgclf":
-        seconds = timeit.repeat(lambda: trainer.validate(model, datamodule=data, verbose=False), number=1, repeat=3)
-        return len(data.val_set) / min(seconds)
     data.prepare_data()
     data.setup("fit")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -168,28 +160,6 @@ def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return count * (epochs - 1) / (time.perf_counter() - begin)
-
-
-def augmentation(way: str, made: str) -> float:
-    """The chapter's augmentation and normalisation of images that are decoded, on one core."""
-    import numpy as np
-    import torch
-    from benchmark_loops import MEAN, STD, chapter
-    from PIL import Image
-
-    from imgclf.data.chapter import ChapterAugmentation
-    from imgclf.data.transforms import to_float
-
-    torch.set_num_threads(1)
-    pictures = [Image.open(file).copy() for file in sorted(Path(made, "train").rglob("*.png"))[:2048]]
-    if way == "plain":
-        parts, transform = pictures, chapter(True)
-    else:
-        parts = torch.from_numpy(np.stack([np.asarray(p).transpose(2, 0, 1) for p in pictures])).split(128)
-        augment, draws = ChapterAugmentation(), torch.Generator().manual_seed(0)
-        transform = lambda images: to_float(augment(images, draws), MEAN, STD)  # noqa: E731
-    seconds = timeit.repeat(lambda: [transform(part) for part in parts], number=1, repeat=4)
-    return len(pictures) / statistics.mean(seconds[1:])  # but for the first
 
 
 if __name__ == "__main__":

@@ -36,31 +36,28 @@ class PerImage(Dataset):
 
 
 def plain(model, data, config, row, made, steps, workers, device) -> float:
-    """One epoch of the chapters' loop for training or, for row evaluation, of their accuracy."""
-    trains = row != "evaluation"
-    if row in ("resnet18", "evaluation"):
-        images = datasets.ImageFolder(f"{made}/{'train' if trains else 'valid'}", chapter(trains))
+    """One epoch of the chapters' loop."""
+    if row == "resnet18":
+        images = datasets.ImageFolder(f"{made}/train", chapter(True))
     else:
         images = PerImage(data.train_set, t.Resize(data.resize), t.ToTensor())
-    loader = DataLoader(images, data.batch_size, shuffle=trains, num_workers=workers)
-    net, o, losses = model.net.to(device).train(trains), config.optimizer, torch.nn.CrossEntropyLoss()
+    loader = DataLoader(images, data.batch_size, shuffle=True, num_workers=workers)
+    net, o, losses = model.net.to(device).train(), config.optimizer, torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
-    batches = islice(loader, steps + 2) if steps and trains else loader
+    batches = islice(loader, steps + 2) if steps else loader
     count, total, correct, begin = 0, 0.0, 0.0, time.perf_counter()
-    with torch.set_grad_enabled(trains):
-        for number, batch in enumerate(batches):
-            if steps and trains and number == 2:  # a short stretch should not pay for the first steps
-                count, begin = 0, time.perf_counter()
-            x, y = (part.to(device) for part in batch)
-            logits = net(x)
-            if trains:
-                optimizer.zero_grad()
-                loss = losses(logits, y)
-                loss.backward()
-                optimizer.step()
-                total += float(loss)
-            correct += float((logits.argmax(dim=1) == y).sum())
-            count += len(y)
+    for number, batch in enumerate(batches):
+        if steps and number == 2:  # a short stretch should not pay for the first steps
+            count, begin = 0, time.perf_counter()
+        x, y = (part.to(device) for part in batch)
+        logits = net(x)
+        optimizer.zero_grad()
+        loss = losses(logits, y)
+        loss.backward()
+        optimizer.step()
+        total += float(loss)
+        correct += float((logits.argmax(dim=1) == y).sum())
+        count += len(y)
     return count / (time.perf_counter() - begin)
 
 

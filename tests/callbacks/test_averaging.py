@@ -21,6 +21,7 @@ class Net(pl.LightningModule):
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.Sequential(nn.Linear(10, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+        self.register_buffer("places", torch.arange(169))  # as Swin has
         self.after_step: list[Weights] = []
         self.validated: list[Weights] = []
 
@@ -41,12 +42,12 @@ class Net(pl.LightningModule):
 
 
 def fit(averaging: Averaging, tmp_path: Path) -> Net:
-    """Four epochs of three steps."""
+    """Four epochs of six steps."""
     generator = torch.Generator().manual_seed(1)
     data = TensorDataset(torch.randn(24, 10, generator=generator), torch.arange(24) % 3)
     net = Net()
     trainer = quiet_trainer(max_epochs=4, default_root_dir=tmp_path, callbacks=[averaging])
-    trainer.fit(net, DataLoader(data, batch_size=8), DataLoader(data, batch_size=24))
+    trainer.fit(net, DataLoader(data, batch_size=4), DataLoader(data, batch_size=24))
     return net
 
 
@@ -57,14 +58,15 @@ def mixed(a: Weights, b: Weights, share: float) -> Weights:
 
 def test_the_equal_mean_begins_with_the_epoch_and_until_then_the_network_itself_is_validated(tmp_path: Path) -> None:
     net = fit(StochasticWeightAveraging(start_epoch=2), tmp_path)
-    after = net.after_step[2::3]
+    after = net.after_step[5::6]
     mean = mixed(after[2], after[3], 0.5)
     torch.testing.assert_close([*net.validated, net.weights()], [*after[:3], mean, mean], **CLOSE)
 
 
 def test_the_moving_average_starts_from_the_network_and_its_decay_grows_to_what_was_given(tmp_path: Path) -> None:
-    net = fit(ExponentialMovingAverage(decay=0.4), tmp_path)
+    net = fit(ExponentialMovingAverage(decay=0.6), tmp_path)
     means = [net.after_step[0]]  # after one step nothing untrained is left
-    for decay, after in zip([2 / 11, 3 / 12, 4 / 13, 5 / 14, *[0.4] * 7], net.after_step[1:], strict=True):
-        means.append(mixed(means[-1], after, decay))
-    torch.testing.assert_close([*net.validated, net.weights()], [*means[2::3], means[-1]], **CLOSE)
+    for updates, after in enumerate(net.after_step[1:], start=1):
+        means.append(mixed(means[-1], after, min((1 + updates) / (10 + updates), 0.6)))
+    torch.testing.assert_close([*net.validated, net.weights()], [*means[5::6], means[-1]], **CLOSE)
+    assert net.state_dict()["places"].equal(torch.arange(169))

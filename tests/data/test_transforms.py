@@ -69,6 +69,15 @@ def test_pad_crop_flip_takes_windows_of_the_padded_image() -> None:
         assert abs(found[:, 2].mean() - 0.5) < 0.05
 
 
+def test_crops_are_of_the_share_asked_for_and_colours_stay_in_range() -> None:
+    ramps = torch.stack(torch.meshgrid(torch.arange(0.0, 101), torch.arange(0.0, 101), indexing="ij"))[None]
+    crops = RandomResizedCrop(min_area=0.9, max_area=0.9)(ramps.expand(50, 2, 101, 101), seeded())
+    sides = crops.amax((2, 3)) - crops.amin((2, 3))
+    torch.testing.assert_close(sides.prod(dim=1) / 100**2, torch.full((50,), 0.9), rtol=0, atol=0.01)
+    red = torch.tensor([255.0, 0, 0]).view(1, 3, 1, 1).expand(50, 3, 1, 1)
+    assert ColorJitter(0, 0)(red, seeded()).aminmax() == (0, 255)
+
+
 def test_several_in_their_order_and_torchvisions_own() -> None:
     images = noise(8)
     flip, invert, crop = map(batched, (PadCropFlip(0, 1.0), v2.RandomInvert(p=1.0), v2.RandomCrop(32, padding=4)))

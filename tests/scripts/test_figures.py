@@ -54,6 +54,7 @@ def test_what_cannot_be_drawn(refused: Refused) -> None:
         "figure=schedules optimizer.lr=0.3": "without schedule=CHOICE",
         "figure=shapes model=nin": "67",
         "figure=features": "run=FOLDER",
+        "figure=lr_range optimizer.head_lr_factor=10": "one rate",
     }.items():
         refused(f"figures.py {given}", word)
 

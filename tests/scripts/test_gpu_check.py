@@ -1,13 +1,11 @@
 """scripts/gpu_check.sh, in small and without a GPU; scripts/benchmark.py, which is its last row, on little."""
 
 import os
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, Door
+from conftest import ROOT
 
 
 @pytest.mark.slow
@@ -21,12 +19,3 @@ def test_every_check_of_the_dry_run_passes_and_the_benchmark_compares_what_it_me
     plain, template, ours, limit, *times = (float(figure.split()[0]) for figure in figures[:7])
     assert name == "mlp"
     assert times == pytest.approx([ours / plain, ours / template, ours / limit], rel=0.05)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", ["evaluation", "augmentation"])
-def test_what_else_the_benchmark_measures(row: str, door: Door, tmp_path: Path) -> None:
-    runpy.run_path(str(ROOT / "scripts" / "benchmark.py"))["make_pictures"](tmp_path, 600)
-    for way in ("imgclf", "plain"):
-        told = door("benchmark.py", "--short", "--measure", way, row, str(tmp_path)).stdout
-        assert float(told.splitlines()[-1]) > 0

@@ -1,10 +1,11 @@
 """Averages of the weights: exponential moving, and stochastic weight averaging (Izmailov et al. 2018)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from imgclf.errors import InputError
 from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
@@ -14,7 +15,20 @@ class Averaging(WeightAveraging):
     """Lightning's :class:`WeightAveraging`, which validates, tests and keeps the mean, on the network's own device.
 
     Until the first update the mean is the network itself. Statistics of batch normalisation are averaged like weights.
+
+    Args:
+        average: one update of a list of means in place, of a list of weights, after so many others.
     """
+
+    def __init__(self, average: Callable[[Any, Any, int], None]) -> None:
+        def update(means: Any, weights: Any, updates: Any) -> None:
+            if means[0].is_floating_point():
+                average(means, weights, int(updates))
+            else:  # counts, and positions that a network looks up, have no mean
+                for mean, weight in zip(means, weights, strict=True):
+                    mean.copy_(weight)
+
+        super().__init__(multi_avg_fn=update)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._follow(pl_module)
@@ -48,11 +62,11 @@ class ExponentialMovingAverage(Averaging):
     def __init__(self, decay: Fraction, update_every_n_steps: AtLeast1 = 1) -> None:
         require("callbacks.ema", ExponentialMovingAverage.__init__, locals())
         self.decay, self.update_every_n_steps = decay, update_every_n_steps
-        super().__init__(multi_avg_fn=self.average)
+        super().__init__(self.average)
 
-    def average(self, means: Any, weights: Any, updates: Any) -> None:
+    def average(self, means: Any, weights: Any, updates: int) -> None:
         """One update in place, after so many others."""
-        decay = min(self.decay, (1 + int(updates)) / (10 + int(updates)))
+        decay = min(self.decay, (1 + updates) / (10 + updates))
         get_ema_multi_avg_fn(decay)(means, weights, updates)  # type: ignore[no-untyped-call]
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
@@ -71,7 +85,7 @@ class StochasticWeightAveraging(Averaging):
 
     def __init__(self, start_epoch: AtLeast0) -> None:
         require("callbacks.swa", StochasticWeightAveraging.__init__, locals())
-        super().__init__()
+        super().__init__(get_swa_multi_avg_fn())  # type: ignore[no-untyped-call]
         self.start_epoch = start_epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -128,8 +128,9 @@ class RandomResizedCrop:
             return images
         u = uniform((5, len(images)), images, generator)
         area = self.min_area + (self.max_area - self.min_area) * u[0]
-        ratio = (math.log(self.max_ratio) * (2 * u[1] - 1)).exp()
-        width, height = ((area * r).sqrt().clamp(max=1) for r in (ratio, 1 / ratio))  # as shares of the sides
+        steepest = (-area.log()).clamp(max=math.log(self.max_ratio))  # with which the area has room in the image
+        ratio = (steepest * (2 * u[1] - 1)).exp()
+        width, height = ((area * r).sqrt() for r in (ratio, 1 / ratio))  # as shares of the sides
         # In affine_grid's coordinates the image spans -1 to 1.
         x, y = ((1 - size) * (2 * v - 1) for size, v in ((width, u[2]), (height, u[3])))
         flip = torch.where(u[4] < self.flip_probability, -1.0, 1.0)
@@ -153,7 +154,7 @@ class ColorJitter:
         middle = result.mean((1, 2, 3), keepdim=True)
         result = ((result - middle) * contrast + middle).clamp_(0, 255)
         grey = result.mean(1, keepdim=True)
-        return _as((result - grey) * saturation + grey, images)
+        return _as(((result - grey) * saturation + grey).clamp_(0, 255), images)
 
 
 class RandomErasing:

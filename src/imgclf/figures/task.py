@@ -26,6 +26,7 @@ from imgclf.run_folder import written_aside
 from imgclf.schedules.base import Schedule
 
 _SETTLING = 10  # steps, after which the mean that Lightning keeps of the loss says something
+_KEPT = 0.98  # of that mean, from step to step
 
 
 def figures(config: DictConfig) -> None:
@@ -124,14 +125,16 @@ class Costs:
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Loss of a network whose rate rises from ``min_lr`` to ``max_lr`` within so many ``steps``, by Lightning's finder
-    (Smith 2017, Cyclical Learning Rates, section 3.3); a tenth of the rate where it is lowest is a safe one."""
+    """Loss of a network whose rate, one for all layers, rises from ``min_lr`` to ``max_lr`` within so many ``steps``,
+    by Lightning's finder (Smith 2017, Cyclical Learning Rates, section 3.3); a tenth of where it is lowest is safe."""
 
     min_lr: NumberAbove0
     max_lr: NumberAbove0
     steps: Annotated[int, Field(ge=20)]
 
     def draw(self, config: DictConfig) -> dict[str, Figure]:
+        if OmegaConf.select(config, "optimizer.head_lr_factor") not in (None, 1):
+            raise InputError("optimizer.head_lr_factor: leave it out, since one rate is tried for all layers")
         seed_everything(config.seed, verbose=False)
         data, model, _ = build(config)
         own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
@@ -142,8 +145,10 @@ class LearningRates:
         known = 0 if found is None else int(np.isfinite(found.results["loss"]).sum())  # once it is not, it stays so
         if found is None or known < 2 * _SETTLING:
             raise Failed("the loss grew at once: give smaller figure.min_lr and figure.max_lr")
-        found.results = {name: values[_SETTLING:known] for name, values in found.results.items()}
-        rates, losses = found.results["lr"], found.results["loss"]
+        rates, losses = (found.results[name][_SETTLING:known] for name in ("lr", "loss"))
+        # Lightning corrects for the mean's start at 0 with a step too many: its first losses look low.
+        losses = [mean * (1 - _KEPT ** (n + 1)) / (1 - _KEPT**n) for n, mean in enumerate(losses, _SETTLING + 1)]
+        found.results = {"lr": rates, "loss": losses}
         suggested = rates[int(np.argmin(losses))] / 10
         say(f"suggestion, a tenth of the rate with the lowest loss: optimizer.lr={suggested:.2g}")
         figure, ((axes,),) = curves.sheet(5)

@@ -83,8 +83,9 @@ class Classifier(LightningModule):
         self.average_flips = average_flips
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}  # running loss and accuracy
         more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
-        both = {s: MetricCollection(dict(more), prefix=f"{s}/") for s in ("val", "test")}
-        self.more = nn.ModuleDict({f"{s}_more": own.clone() for s, own in both.items()})  # with states of their own
+        # Groups that share their sums are found by a first batch: top-5 would be taken for accuracy where all is right.
+        alike = MetricCollection(dict(more), compute_groups=False)
+        self.more = nn.ModuleDict({f"{s}_more": alike.clone(prefix=f"{s}/") for s in ("val", "test")})
         self.metric_names = (*type(self).metric_names, *more)
         self.input_shape = (1, in_channels, image_size, image_size)
         self.example_input_array = torch.zeros(self.input_shape)  # with which TensorBoard can draw the graph

@@ -17,7 +17,7 @@ class CrossEntropy(nn.Module):
 
     Args:
         class_weights: one a class; ``balanced`` weighs a class with n of N training images, of k classes, by N / (k n),
-            so that each counts as much as any other; None weighs all alike.
+            so that each that has images counts as much as any other; None weighs all alike.
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016, section 7).
     """
 
@@ -32,7 +32,7 @@ class CrossEntropy(nn.Module):
         given = self.class_weights
         if given == "balanced":
             counts = torch.bincount(labels, minlength=num_classes)
-            self.weight = len(labels) / (num_classes * counts.clamp(min=1).float())
+            self.weight = torch.where(counts > 0, len(labels) / (num_classes * counts.clamp(min=1)), 0.0)
         elif given is not None:
             self.weight = torch.tensor(given, dtype=torch.float32, device=labels.device)
 
@@ -47,8 +47,8 @@ class Focal(CrossEntropy):
     """Focal loss: cross-entropy where an image counts the less, the surer the network is of it (Lin et al. 2017).
 
     Args:
-        gamma: how much less; 0 is cross-entropy.
-        class_weights: as there.
+        gamma: how much less; 0 is cross-entropy, but for the mean where there are weights.
+        class_weights: as there, but the mean is over images.
     """
 
     def __init__(self, gamma: NumberFrom0 = 2.0, class_weights: Weights = None) -> None:
