@@ -14,6 +14,7 @@ from PIL import Image
 import imgclf
 from imgclf.data.fashion_mnist import CLASS_NAMES, MINI, read_part
 from imgclf.errors import InputError
+from imgclf.models.classifier import Classifier
 
 
 @pytest.fixture
@@ -65,6 +66,11 @@ def test_embeddings_lead_to_the_predictions(run: Path) -> None:
     with torch.no_grad():
         shares = head(torch.from_numpy(features)).softmax(1)
     np.testing.assert_allclose(shares, predictor.predict(images[:5, 0]), atol=1e-6)
+    layers = (torch.nn.Linear(28, 10), torch.nn.AdaptiveAvgPool2d((1, 10)), torch.nn.Flatten())  # rows are tokens
+    net = torch.nn.Sequential(torch.nn.Flatten(1, 2), *layers)
+    own = type(predictor)(Classifier(net, in_channels=1, image_size=28, num_classes=10), predictor.data)
+    inputs = predictor.data.to_input(torch.from_numpy(images[:5].copy()))
+    np.testing.assert_allclose(own.embed(images[:5, 0]), inputs.mean((1, 2)), atol=1e-6)
 
 
 def test_what_is_no_picture_and_no_format_is_refused(run: Path, refused: Refused, tmp_path: Path) -> None:

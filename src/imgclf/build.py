@@ -63,6 +63,9 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
     # Once for nothing, so that a value that it refuses shows before data is read.
     built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)
     require_same_form(model, data)
+    if data.sampler == "balanced" and getattr(model.loss, "class_weights", None) == "balanced":
+        told = "data.sampler=balanced and loss.class_weights=balanced"
+        raise InputError(f"{told} would each make up for rare classes, twice together: leave one out")
     callbacks = built_group(config, "callbacks")
     _require_measured(config, model, callbacks)
     return data, model, [built(config, "schedule"), *freezing, *callbacks.values()]
@@ -80,21 +83,25 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
 
 def _require_measured(config: DictConfig, model: LightningModule, callbacks: dict[str, Callback]) -> None:
     """Refuse a monitor that nothing logs, which would show after the first epoch; parts of others may log anything."""
-    known = [f"{stage}/{name}" for stage in ("train", "val") for name in getattr(model, "metric_names", ())]
+    known = [f"val/{name}" for name in getattr(model, "metric_names", ())]
+    known += [name.replace("val/", "train/") for name in known if name in ("val/loss", "val/acc")]
+    own: Any = model.more_metrics("val") if isinstance(model, Classifier) else {}
     ours = all(type(part).__module__.startswith(("imgclf.", "pytorch_")) for part in (model, *callbacks.values()))
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
-    for name, callback in callbacks.items():
+    for place, callback in callbacks.items():
         watched = str(getattr(callback, "monitor", ""))
-        told = f"callbacks.{name}.monitor={watched}"
-        is_known = any(f"{watched}/".startswith(f"{metric}/") for metric in known)  # or of one of the classes
+        told = f"callbacks.{place}.monitor={watched}"
+        is_known = any(f"{watched}/".startswith(f"{name}/") for name in known)  # or of one of the classes
         is_stage = watched.startswith(("train/", "val/", "test/")) or watched.replace("_", "/", 1) in known
         if ours and is_stage and not is_known:
             raise InputError(f"{told} is not measured: choose one of {', '.join(known)}, or add metrics=full")
-        better = "min" if smaller_is_better(watched) else "max"
+        metric = watched.partition("/")[2].partition("/")[0]
+        larger = getattr(own[metric], "higher_is_better", None) if metric in own else None  # torchmetrics knows of its
+        better = "min" if larger is False or (larger is None and smaller_is_better(watched)) else "max"
         if is_known and (mode := getattr(callback, "mode", better)) != better:
-            raise InputError(f"{told} with its mode={mode}: give callbacks.{name}.mode={better}, too")
+            raise InputError(f"{told} with its mode={mode}: give callbacks.{place}.mode={better}, too")
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
-            raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {name} out")
+            raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {place} out")
 
 
 def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:

@@ -63,7 +63,10 @@ def export(config: DictConfig) -> None:
     draws = np.random.default_rng(0)  # pictures of any brightness
     shape = (8, decode.channels, stored, stored)
     images = (draws.random(shape) * draws.random((8, 1, 1, 1)) * 256).astype(np.uint8)
-    wanted = predictor.predict(images.transpose(0, 2, 3, 1))  # first: what is kept of it must not be a tracer's
+    predictor.model.average_flips = False
+    inputs = predictor.data.to_input(torch.from_numpy(images))
+    with torch.no_grad():  # first: what is kept of it must not be a tracer's
+        wanted = predictor.model.predict_step((inputs, inputs), 0).numpy()
     with written_aside(file) as aside:
         found = _WRITERS[config.format](predictor, aside, torch.from_numpy(images), about)
         difference = float(np.abs(found - wanted).max())
@@ -107,7 +110,7 @@ def _write_safetensors(predictor: Predictor, file: Path, images: Tensor, about: 
     from safetensors.torch import load_file, save_file
 
     state = predictor.model.net.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, file, metadata=about)
+    save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, file, metadata=about)
     state.update(load_file(file))
     predictor.model.net.load_state_dict(state)
     with torch.no_grad():

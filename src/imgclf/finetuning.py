@@ -1,8 +1,9 @@
 """Starting from another run's weights, and holding layers as they are."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
@@ -17,8 +18,8 @@ log = logging.getLogger(__name__)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-def init_from(model: LightningModule, source: str) -> None:
-    """Give the network the weights of a run's best epoch, or of a file, as far as they fit."""
+def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> None:
+    """Give the network the weights of a run's best epoch, or of a file, as far as they fit; ``now`` is config.data."""
     folder = RunFolder(source)
     file = Path(source) if not folder.path.is_dir() else RunFolder.existing(source).best
     if not file.is_file():
@@ -27,6 +28,10 @@ def init_from(model: LightningModule, source: str) -> None:
     if folder.path.is_dir():  # which the command line has asked as well
         data = folder.read_config()["data"]
         log.info(f"images as there, unless given: {data.get('resize')} pixels, mean {data.get('mean')}")
+        same = [[there.get(key) for key in ("_target_", "dir", "file")] for there in (data, now)]
+        split = [[there.get(key) for key in ("seed", "val_fraction", "folds", "fold")] for there in (data, now)]
+        if same[0] == same[1] and (split[0] != split[1] or data.get("fit_on") == "train_valid"):
+            log.warning(f"init_from={source}: split otherwise there, it has trained on images of this validation")
 
 
 class Freeze(Callback):
@@ -69,13 +74,17 @@ class Freeze(Callback):
         for name in self.norms:  # sync_batchnorm has put others in their places
             pl_module.get_submodule(name).train(not frozen)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.is_frozen and self.unfreeze_at_epoch is not None:
+            log.warning(f"unfreeze_at_epoch={self.unfreeze_at_epoch}: the run ended before, frozen all the while")
+
 
 def _parts(model: LightningModule, layers: Sequence[str]) -> list[nn.Module]:
     """Every module that belongs to these."""
     named = dict(model.named_modules())
     if list(layers) == ["backbone"] and isinstance(model, Classifier):
         head = head_of(model, model.num_classes)
-        return [part for name, part in named.items() if name != head]
+        return [part for name, part in named.items() if name != head and not name.startswith(f"{head}.")]
     for layer in layers:
         if not layer or layer not in named:
             right = hint(layer, filter(None, named), otherwise="Give backbone, or names such as net.layer1")

@@ -58,7 +58,9 @@ class Predictor:
 
         def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             features = inputs[0].float()
-            found.append((features if features.ndim == 2 else features.flatten(2).mean(2)).cpu())
+            if features.ndim > 2:  # of places or tokens
+                features = features.flatten(1, -2).mean(1) if isinstance(module, nn.Linear) else features.mean((2, 3))
+            found.append(features.cpu())
 
         handle = head.register_forward_pre_hook(keep)
         try:

@@ -20,7 +20,7 @@ NumberAbove0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _UNDECIDED = ("needs_python_object", "enum")  # the latter may be given by name, as torchvision's weights
 _LONGEST = 200  # letters of what is expected
-_SMALLEST_IS_BEST = re.compile(r"(best/)?(\w+/)?[^/]*(loss|err|nll|ece|brier|perplexity|seconds)")
+_SMALLEST_IS_BEST = re.compile(r"(best/)?(\w+/)?[^/]*(loss|err|nll|ece|brier|perplexity|hamming|hinge|seconds)")
 
 
 def smaller_is_better(metric: str) -> bool:

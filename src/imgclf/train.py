@@ -88,7 +88,7 @@ def fit(config: DictConfig) -> None:
         if last is not None:
             load_weights(model, last, to_go_on=True)
         elif config.get("init_from") and last is None:
-            init_from(model, config.init_from)
+            init_from(model, config.init_from, config.data)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
         throughput, table = Throughput(), EpochTable(folder)
         ends = table, StopOnDivergence()  # of an epoch, in this order, and before checkpoints

@@ -37,6 +37,7 @@ _MODULES = (
 _PLAIN = ("imgclf.data.",)
 _FILES = ("save_dir", "dirpath", "dir_path", "file", "log_dir", "default_root_dir", "cache_dir")
 _NAMES = ("filename", "sub_dir", "version", "name")  # joined to those
+WEIGHING = ("loss.", "model.metrics.")  # where ``weights`` are no file's
 _DOWNLOADS = {"download": False, "url": "", "weights": None, "weights_backbone": None, "pretrained": None}
 
 
@@ -100,9 +101,10 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
         is_trusted = target.startswith(tuple(trust))  # its files, too
         for key, value in node.items():
             full = f"{path}.{key}" if path else str(key)
+            has_text = any(isinstance(item, str) for item in (value if isinstance(value, list) else [value]))
             if full == "hydra" or key == "defaults":
                 yield f"{full}: only a file of conf/ may steer Hydra. Take the key out"
-            elif key == "_args_" and any(isinstance(v, str) for v in (value if isinstance(value, list) else [value])):
+            elif key == "_args_" and not is_trusted and has_text:
                 yield f"{full}: a run folder may give texts by name only, which tells files from other values"
             elif key == "_target_":
                 if (problem := _refusal(value, trust)) is not None:
@@ -111,15 +113,23 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
                 yield from _problems(value, full, trust)
             elif full == "name" and isinstance(value, str) and {"..", "/"} & {*Path(value).parts}:
                 yield f"{full}={value}: a run lies below logs/. Give it another name"
+            elif key == "cache_dir" and not is_trusted and _leaves_folder(key, value):
+                node[key] = None  # beside the pictures, then: these have been decoded elsewhere
             elif path and not is_trusted and _leaves_folder(key, value):
                 package = target.partition(".")[0]
                 yield f"{full}={value}: a run folder writes into itself only; 'trust=[{package}.]' lets a class do more"
-            elif key in _DOWNLOADS and (value is True or isinstance(value, str)):
+            elif key in _DOWNLOADS and (value is True or has_text) and not _weighs(full, target, is_trusted):
                 node[key] = _DOWNLOADS[key]  # only what the command line asks for is downloaded
             else:
                 yield from _problems(value, full, trust)
     elif isinstance(node, str) and "${" in node.replace("${folder}", ""):
         yield f"{path}={node}: only ${{folder}} is resolved there. Write the value itself"
+
+
+def _weighs(key: str, target: str, is_trusted: bool) -> bool:
+    """Whether it is a metric's or a loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
+    is_own = is_trusted or target.startswith("imgclf.models.losses.")
+    return target.startswith("torchmetrics.") or (is_own and key.startswith(WEIGHING))
 
 
 def _leaves_folder(key: str, value: Any) -> bool:

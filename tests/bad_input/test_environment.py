@@ -48,7 +48,6 @@ def test_a_full_disk_takes_no_checkpoint_and_no_submission_away(door: Door, disk
     door(*KAGGLE.split(), f"hydra.run.dir={run}")
     door("predict.py", f"run={run}")
     before = {file: file.read_bytes() for file in (*run.glob("checkpoints/*"), run / "submission.csv")}
-    assert len(before) == 3
     filler = run.parent / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:

@@ -60,7 +60,6 @@ OTHER_LAYERS = checkpoint(lambda c: c.update(state_dict={f"x.{k}": v for k, v in
 NO_NUMBERS = checkpoint(lambda c: next(iter(c["state_dict"].values())).fill_(float("nan")))
 DAMAGED: list[tuple[str, Change, str, list[str]]] = [
     (CONFIG, Path.unlink, EVALUATE, ["run", CONFIG]),
-    (CONFIG, text("model: {a: ["), EVALUATE, [CONFIG, "damaged"]),
     (CONFIG, replaced("^  dropout:", "  drop_rate:"), EVALUATE, [CONFIG, "'drop_rate'", "version"]),
     (BEST, Path.unlink, EVALUATE, [f"run/{BEST}"]),
     (BEST, OTHER_LAYERS, EVALUATE, [BEST, "MLP"]),
@@ -99,7 +98,6 @@ def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
         ("train.py -m seed=0,1 hydra.sweep.dir=sweep", "sweep", "sweep.resume="),
         ("train.py -m seed=0,1 hydra.run.dir=x", "hydra.sweep.dir=FOLDER"),
         (f"{EVALUATE} average_flips=no", "average_flips", "boolean"),
-        ("export.py run=nowhere", "there is no folder nowhere"),
     ):
         refused(command, *words)
 

@@ -88,7 +88,6 @@ def test_what_a_target_takes_is_accepted() -> None:
         ("imgclf.models.mlp.MLP", {"_partial_": True, "num_clases": 3}, ["'model.num_classes'?"]),  # of its base
         # missing
         ("shopkit.Net", {}, ["+model.hidden=VALUE"]),
-        ("shopkit.Folder", {}, ["+model.root=VALUE"]),
     ],
 )
 def test_what_it_does_not_take_or_lacks_is_named_in_one_line(target: Any, given: dict[str, Any], words: Any) -> None:

@@ -17,6 +17,7 @@ from imgclf.errors import InputError
 
 CSV = "pytorch_lightning.loggers.CSVLogger"
 MATRIX = "torchmetrics.classification.MulticlassConfusionMatrix"
+HAMMING, STOPPING = "torchmetrics.classification.MulticlassHammingDistance", "callbacks.early_stopping"
 LIGHTNINGS_SWA = "pytorch_lightning.callbacks.StochasticWeightAveraging"
 DRAWING = [
     *("callbacks.inputs.images=0", "callbacks.mistakes.images=-1", "callbacks.confusion.every_n_epochs=0"),
@@ -67,23 +68,24 @@ REFUSED: list[tuple[str, ...]] = [
     ("data.num_classes=5", "data.num_classes=5", "label 9"),
     ("data.folds=3 data.fold=3", "data.fold=3"),
     ("loss.class_weights=[1,2]", "loss.class_weights"),
-    ("loss.class_weights=[]", "loss.class_weights"),
     (f"'+model.metrics.cm={{_target_: {MATRIX}, num_classes: 10}}'", "model.metrics.cm", "(10, 10)"),
     ("trainer.devices=two", "trainer.devices=two"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),
     ("callbacks.checkpoint.monitor=val/accuracy", "val/accuracy", "val/acc"),
     ("callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min"),
+    (f"'+model.metrics.h={{_target_: {HAMMING}, num_classes: 10}}' callbacks.checkpoint.monitor=val/h", "mode=min"),
+    (f"callbacks=early_stopping metrics=full {STOPPING}.monitor=train/f1", "train/f1", "val/f1"),
+    ("data.sampler=balanced loss.class_weights=balanced", "twice"),
+    ("callbacks=ema trainer.precision=bf16-true", "bf16-mixed"),
     ("callbacks=early_stopping retrain_on_all=true", "validated"),
     (f'+logger.csv._target_={CSV} \'+logger.csv={{save_dir: ${{folder}}, name: "", version: ""}}\'', "metrics.csv"),
     (f"+callbacks.x._target_={LIGHTNINGS_SWA} +callbacks.x.swa_lrs=0.1", "callbacks=swa"),
     ("+callbacks.x._target_=os.nope", "callbacks.x._target_=os.nope"),
     # what no configuration comes of
-    ("~model", "model: "),
     ("model=null", "model=null", "lenet"),
     ("optimizer.lr=0.1,0.2", "optimizer.lr=0.1,0.2", "--multirun"),
     ("model.hidden_sizes=[256", "model.hidden_sizes=[256", "KEY=VALUE"),
     ("+data.class_names=[Hund,Kätzchen]", "data.class_names=[Hund,Kätzchen]", "['A','B']"),
-    ("name='${nope}'", "'nope'"),
     ("hydra.run.dir=", "hydra.run.dir="),
     ("resume=x hydra.run.dir=y", "resume=x", "hydra.run.dir="),
 ]

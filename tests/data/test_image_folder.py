@@ -123,6 +123,8 @@ def test_pictures_of_any_mode_are_decoded() -> None:
             pixels = Decode(channels, 8)(Image.new(mode, (8, 8), value))
             assert pixels.shape == (channels, 8, 8)
             assert (abs(pixels.astype(int) - expected) <= 1).all(), mode
+    with pytest.raises(ValueError, match="values -1024 to -1024, expected 0 to 65535"):
+        Decode(1, 8)(Image.new("I", (8, 8), -1024))
 
 
 def test_pictures_of_any_form_are_decoded(tmp_path: Path) -> None:

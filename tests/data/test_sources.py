@@ -158,7 +158,8 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
 
 def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     for part, changed, said in (
-        ("images", IMAGES / 255, "_images.*float64.*uint8"),
+        ("images", IMAGES / 255, r"_images.*float64.*uint8.*save \(255 \* images"),
+        ("images", IMAGES * np.uint16(16), r"save \(\(images - \d+\) \* \(255 / "),
         ("images", IMAGES[:9], "(?=.*_images)(?=.*9)(?=.*_labels)(?=.*40)"),
         ("images", IMAGES[:, :2], r"_images.*\(40, 2, 8, 8\)"),
         ("images", IMAGES[:, :, :6], "_images.*6 x 8 pixels"),
@@ -206,7 +207,7 @@ def test_each_setting_changes_what_is_learnt(tmp_path: Path, monkeypatch: pytest
     save(tmp_path / "x.npz", train_labels=rare, test_labels=rare[:8])
     form = "data=arrays data.file=x.npz data.num_classes=2 data.in_channels=3 data.resize=8 data.batch_size=8"
     ways = ["seed=0", "loss.class_weights=balanced", "loss=focal", "data.sampler=balanced", "data.mix=mixup"]
-    ways += ["data.augment=pad_crop_flip", "data.augment=color_jitter", "model.label_smoothing=0.1"]
+    ways += ["optimizer=muon", "data.augment=pad_crop_flip", "data.augment=color_jitter", "model.label_smoothing=0.1"]
     common = (*form.split(), "debug=fast", "callbacks=bare", "logger=none")
     given = [[*common, way, f"hydra.run.dir={number}"] for number, way in enumerate(ways)]
     assert len({imgclf.fit(imgclf.compose(each))["train/loss"] for each in given}) == len(ways)

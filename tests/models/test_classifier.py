@@ -16,6 +16,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
 from imgclf.models.losses import CrossEntropy, Focal
+from imgclf.models.metrics import BalancedAccuracy, ClassAccuracy, MacroAUROC
 from imgclf.models.torchvision_net import torchvision_net
 from imgclf.models.totals import Totals
 
@@ -41,7 +42,9 @@ def test_a_network_that_does_not_fit_the_images_is_refused(net: Any, channels: i
 
 
 def test_label_smoothing_shapes_the_training_loss_and_not_what_is_reported() -> None:
-    model = classifier(label_smoothing=0.3)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.Dropout().eval())
+    model = classifier(net, label_smoothing=0.3)
+    assert [part.training for part in net] == [True, True, False], "as it was given"
     for p in model.parameters():
         nn.init.zeros_(p)
     model.net[1].bias.data = torch.tensor([2.0, 0.0, 0.0])
@@ -110,6 +113,14 @@ def test_metrics_share_no_sums_with_one_another_nor_validation_with_test() -> No
     assert model.more_metrics("val").compute()["val/a"].tolist() == [0.5, pytest.approx(1 / 3), 1]
 
 
+@pytest.mark.filterwarnings("ignore:No positive samples")
+def test_metrics_by_class_are_of_those_that_have_images() -> None:
+    probabilities = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.6, 0.3], [0.1, 0.3, 0.6]])
+    found = [metric(3)(probabilities, torch.tensor([0, 1, 1])) for metric in (BalancedAccuracy, MacroAUROC)]
+    assert found == [0.75, 0.875], "of 1 and 1/2; of 1 and, for one pair of two being level, 3/4"
+    assert ClassAccuracy(3)(probabilities, torch.tensor([0, 1, 1])).isnan().tolist() == [False, False, True]
+
+
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 3.0]])
 LABELS = torch.tensor([0, 0, 0, 1])
 
@@ -122,6 +133,7 @@ def test_balanced_weights_are_of_all_images_by_those_of_a_class() -> None:
     wanted = nn.functional.cross_entropy(LOGITS, LABELS, weight=torch.tensor([4 / (2 * 3), 4 / (2 * 1)]))
     loss.prepare(LABELS, num_classes=2)
     torch.testing.assert_close(loss(LOGITS, LABELS), wanted)
+    torch.testing.assert_close(loss(LOGITS, nn.functional.one_hot(LABELS).float()), wanted, msg="as of mixed images")
 
 
 def test_focal_loss() -> None:

@@ -24,7 +24,7 @@ def column(found: Table, name: str) -> list[str]:
 def test_runs_that_differ_in_nothing_but_the_seed_are_averaged(make_run: MakeRun, tmp_path: Path) -> None:
     accs = {(0.1, 0): 0.80, (0.1, 1): 0.84, (0.3, 0): 0.90, (0.3, 1): 0.70}
     for i, ((lr, seed), acc) in enumerate(accs.items()):
-        settings = {"optimizer.lr": lr, "name": f"run {i}", "data.mean": [acc]}  # which each has measured itself
+        settings = {"optimizer.lr": lr, "data.mean": [acc]} | dict.fromkeys(("name", "logger.x.name"), i)  # its own
         make_run(f"s/{i}", settings, seed=seed, acc=acc, overrides=[f"optimizer.lr={lr}"])
     make_run("s/5", {"optimizer.lr": 0.1}, seed=1, acc=0.84)
     found = table(tmp_path / "s")
@@ -92,7 +92,7 @@ def test_all_differences_are_named(make_run: MakeRun) -> None:
         r"host +here +there",
         r"versions\.torch +– +2\.16\.0",
         r"test/acc +0\.8 +0\.9",
-        r"val/acc, epoch 1 +0\.266667 +0\.225",
+        r"val/acc, epoch 1 +0\.266666667 +0\.225",
         r"val/acc, epoch 4 +– +0\.9",
     ):
         assert re.search(rf"^{line}$", text, re.MULTILINE), line

@@ -24,7 +24,6 @@ CHAPTERS_COSINE = {"final_fraction": 0.01 / 0.3, "max_updates": 20}
     [
         (Constant(warmup_updates=5), 0.3, {0: 0.0, 1: 0.06, 2: 0.12, 4: 0.24, 5: 0.3, 900: 0.3}),
         (SquareRoot(), 0.1, {0: 0.1, 3: 0.05, 8: 0.1 / 3, 24: 0.02, 99: 0.01}),
-        (SquareRoot(warmup_updates=5), 0.1, {4: 0.08, 5: 0.1, 8: 0.05, 29: 0.02}),
         # 0.9^50 = 0.00515378, so t = 50 is the last update above the floor
         (Factor(factor=0.9, min_fraction=0.005), 2.0, {0: 2.0, 1: 1.8, 2: 1.62, 50: 0.01030755, 51: 0.01, 10**9: 0.01}),
         (Factor(factor=0.9, min_fraction=0, warmup_updates=5), 1.0, {4: 0.8, 5: 1.0, 7: 0.81, 10**9: 0.0}),
@@ -33,7 +32,6 @@ CHAPTERS_COSINE = {"final_fraction": 0.01 / 0.3, "max_updates": 20}
         (Cosine(**CHAPTERS_COSINE), 0.3, {0: 0.3, 5: 0.25753048, 10: 0.155, 15: 0.05246952, 20: 0.01, 29: 0.01}),
         # at 10 and 15 a third and two thirds of the 15 updates are over: cos 60° = 0.5 and cos 120° = -0.5
         (Cosine(**CHAPTERS_COSINE, warmup_updates=5), 0.3, {0: 0.0, 4: 0.24, 5: 0.3, 10: 0.2275, 15: 0.0825, 29: 0.01}),
-        (Cosine(final_fraction=0.5, warmup_updates=40), 1.0, {0: 0.0, 4: 0.1, 29: 0.725}),
         (Polynomial(power=2, max_updates=20), 0.5, {0: 0.5, 5: 0.28125, 10: 0.125, 19: 0.00125, 20: 0.0, 99: 0.0}),
         # 25 updates are left of the run's 30: (1 - 5/25)^2 = 0.64
         (Polynomial(power=2, warmup_updates=5, warmup_start=0.2), 1.0, {0: 0.2, 1: 0.36, 5: 1.0, 10: 0.64, 30: 0.0}),
@@ -143,8 +141,6 @@ def test_by_batch_the_rate_changes_with_every_step(fit: Fit) -> None:
     [
         ("epoch", {"max_epochs": 4}, 4),
         ("epoch", {"max_steps": 12}, 3),  # 5 steps an epoch: the third is cut short
-        ("epoch", {"max_epochs": 4, "max_steps": 7}, 2),
-        ("epoch", {"max_epochs": 2, "max_steps": 700}, 2),
         ("batch", {"max_epochs": 4, "max_steps": 7}, 7),
         ("batch", {"max_epochs": 2, "accumulate_grad_batches": 2}, 6),  # 5 batches by 2: the third step has one
         ("batch", {"max_epochs": 3, "changing": {0: 4, 1: 2, 2: 1}}, 2 + 3 + 5),

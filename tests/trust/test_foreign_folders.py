@@ -57,6 +57,8 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     net = {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}
     read = foreign({"data": {"download": True, "url": "https://x/y.py"}, "model": {"net": net}})
     assert (read["data"], read["model"]["net"]["weights"]) == ({"download": False, "url": ""}, None)
+    kappa = {"_target_": "torchmetrics.classification.MulticlassCohenKappa", "weights": "quadratic"}
+    assert foreign({"model": {"metrics": {"kappa": kappa}}})["model"]["metrics"]["kappa"] == kappa
     net["_target_"] = "imgclf.models.torchvision_net.torchvision_net"
     for purpose, trust in (("use", ()), ("rerun", ("torchvision.",))):
         assert foreign({"model": {"net": dict(net)}}, trust, purpose)["model"]["net"]["weights"] == (

@@ -1,14 +1,18 @@
 """Averages of the weights: exponential moving, and stochastic weight averaging (Izmailov et al. 2018)."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from imgclf.errors import InputError
 from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
+
+log = logging.getLogger(__name__)
 
 
 class Averaging(WeightAveraging):
@@ -29,6 +33,13 @@ class Averaging(WeightAveraging):
                     mean.copy_(weight)
 
         super().__init__(multi_avg_fn=update)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if pl_module.dtype != torch.float32:
+            given = f"trainer.precision={trainer.precision}"
+            raise InputError(f"{given}: a mean of weights needs their 32 bits, give trainer.precision=bf16-mixed")
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)  # Lightning copies the network before it is there
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._follow(pl_module)
@@ -92,6 +103,11 @@ class StochasticWeightAveraging(Averaging):
         if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= self.start_epoch:
             ends = f"the run ends after trainer.max_epochs={trainer.max_epochs}"
             raise InputError(f"callbacks.swa.start_epoch={self.start_epoch}, but {ends}: start earlier or train longer")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._average_model is not None and int(self._average_model.n_averaged) == 0:
+            log.warning(f"callbacks.swa.start_epoch={self.start_epoch}: the run ended before, nothing was averaged")
+        super().on_train_end(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # With the last batch, not at the epoch's end, which comes after validation.

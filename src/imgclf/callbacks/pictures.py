@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from imgclf.callbacks.drawing import INK, accuracy_picture, confusion_picture, contact_sheet
 from imgclf.callbacks.loggers import last_step, log_picture, pages, shows
@@ -126,7 +125,8 @@ class Confusion(ValidationPicture):
 
     def draw(self, trainer: Trainer, step: int, *found: Tensor) -> None:
         predicted, labels = found
-        counts = multiclass_confusion_matrix(predicted, labels, self.num_classes, validate_args=False).numpy()
+        k = self.num_classes  # counted by hand, as torchmetrics takes images x classes² where it must be deterministic
+        counts = torch.bincount(labels * k + predicted, minlength=k * k).view(k, k).numpy()
         names = class_names(trainer)
         log_picture(trainer, "validation/confusion", confusion_picture(counts, names), step)
         log_picture(trainer, "validation/accuracy_by_class", accuracy_picture(counts, names), step)

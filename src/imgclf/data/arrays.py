@@ -83,9 +83,15 @@ class Arrays(ImageData):
 def _checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """As uint8 (n, c, h, w); an InputError says what to do about another type or form."""
     if images.dtype != np.uint8:
-        remedy = "(255 * images).round().astype('uint8')" if images.dtype.kind == "f" else "images.astype('uint8')"
-        spans = f"{images.min()} to {images.max()}" if images.size and images.dtype.kind in "iufb" else "no numbers"
-        raise InputError(f"{name} is {images.dtype} ({spans}), expected uint8, 0 to 255: save {remedy}")
+        if not images.size or images.dtype.kind not in "iufb":
+            raise InputError(f"{name} is {images.dtype} {images.shape}, expected uint8, 0 to 255")
+        low, high = float(images.min()), float(images.max())
+        if low >= 0 and high <= 255:
+            remedy = "(255 * images).round()" if images.dtype.kind == "f" and high <= 1 else "images"
+        else:
+            remedy = f"((images - {low:g}) * (255 / {high - low:g})).round()"  # the same for all parts
+        told = f"{name} is {images.dtype} ({low:g} to {high:g}), expected uint8, 0 to 255"
+        raise InputError(f"{told}: save {remedy}.astype('uint8')")
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):

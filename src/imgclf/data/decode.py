@@ -5,6 +5,7 @@ image the sums of its values in [0, 1] and of their squares; ``kept.npy``, int64
 It is made aside, under a lock, and renamed when whole.
 """
 
+import contextlib
 import glob
 import hashlib
 import io
@@ -91,13 +92,15 @@ class Decode:
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Turned as its camera noted it, 8 bits a channel, and on white where it is transparent."""
-    picture.getexif()  # and keeps it; but for the turn, what cameras write there may be damaged, and is of no use
+    with contextlib.suppress(*DAMAGE):  # but for the turn, what cameras write there may be damaged, and is of no use
+        picture.getexif()  # and keeps it
     picture.info.pop("exif", None)
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in _DEEP_GREY:
         values, most = np.asarray(picture, dtype=np.float64), _DEEP_GREY[picture.mode]
-        if values.max() > most:
-            raise ValueError(f"values up to {values.max():g}, expected 0 to {most}: save it with 8 bits a channel")
+        if not 0 <= values.min() <= values.max() <= most:
+            found = f"values {values.min():g} to {values.max():g}, expected 0 to {most}"
+            raise ValueError(f"{found}: save it with 8 bits a channel")
         return Image.fromarray((values * (255 / most)).clip(0, 255).round().astype(np.uint8))
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
@@ -153,6 +156,8 @@ def decoded(
     sums, kept = (np.load(entry / f"{name}.npy", allow_pickle=False) for name in ("sums", "kept"))
     shape = (len(kept), decode.channels, decode.size, decode.size)
     images = np.memmap(entry / "images.bin", np.uint8, "r", shape=shape)
+    if (most := images[:: max(1, len(kept) // 256)].max()) < 32:
+        log.warning(f"{folder}: no value above {most} of 255; save 12 bits, say, over the whole range of 16")
     about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
     return as_tensors(images, np.array(labels, dtype=np.int64)[kept], **about_them), kept
 
@@ -168,7 +173,7 @@ def _make(
         told = f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, {free / 2**20:,.0f} MiB are free"
         raise InputError(f"{told}: make room, or give data.cache_dir or a smaller data.stored_size")
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
-    damaged, kept, sums = dict[int, str](), list[int](), list[NDArray[np.float64]]()
+    damaged, kept, sums = dict[int, OSError](), list[int](), list[NDArray[np.float64]]()
     chunks: DataLoader[Any] = DataLoader(
         range(len(files)),  # type: ignore[arg-type]
         batch_size=_CHUNK,
@@ -186,7 +191,7 @@ def _make(
                 sums.append(chunk_sums)
                 sink.write(pixels.data)
                 bar.update(len(places))
-        _tell([f"{files[place]}: {reason}" for place, reason in damaged.items()], len(files), folder, on_damaged)
+        _tell({files[place]: error for place, error in damaged.items()}, len(files), folder, on_damaged)
         np.save(aside / "sums.npy", np.concatenate(sums))
         np.save(aside / "kept.npy", np.array(kept, dtype=np.int64))
         aside.chmod(0o755)  # mkdtemp makes it private; others may read a cache on a shared disk
@@ -203,22 +208,24 @@ def _make(
 def _decode_all(places: Sequence[int], files: Sequence[Path], decode: Decode) -> tuple[Any, ...]:
     """Some places, and of the files there: pixels uint8 (m, c, s, s) and sums float64 (m, 2, c) of those that are
     whole; what is wrong with the others."""
-    pixels, wrong = [np.empty((0, decode.channels, decode.size, decode.size), dtype=np.uint8)], dict[int, str]()
+    pixels, wrong = [np.empty((0, decode.channels, decode.size, decode.size), dtype=np.uint8)], dict[int, OSError]()
     for place in places:
         try:
             pixels.append(decode(files[place])[None])
         except DAMAGE as error:
-            wrong[place] = why(error)
+            wrong[place] = OSError(getattr(error, "errno", None), why(error))
     sums = [sums_of(torch.from_numpy(image)).numpy() for image in pixels]  # one by one: they take 8 bytes a pixel
     return places, np.concatenate(pixels), np.concatenate(sums), wrong
 
 
-def _tell(damaged: list[str], count: int, folder: Path, on_damaged: OnDamaged) -> None:
+def _tell(damaged: dict[Path, OSError], count: int, folder: Path, on_damaged: OnDamaged) -> None:
     if not damaged:
         return
     more = f"\n  and {len(damaged) - _SHOWN:,} more" if len(damaged) > _SHOWN else ""
-    told = "".join(f"\n  {line}" for line in damaged[:_SHOWN])
+    told = "".join(f"\n  {file}: {error.strerror}" for file, error in list(damaged.items())[:_SHOWN])
     text = f"{folder}: {len(damaged):,} of {count:,} pictures cannot be read:{told}{more}"
+    if any(error.errno for error in damaged.values()):  # Pillow's own have none: the system could not read the file
+        raise InputError(f"{text}\nsee to the files' permissions or the disk, and run again")
     if on_damaged == "stop" or len(damaged) == count:
         raise InputError(f"{text}\nreplace them, or leave them out with data.on_damaged=skip")
     log.warning(text)

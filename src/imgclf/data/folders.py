@@ -25,13 +25,17 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     found: list[Path] = []
     others: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         back = [name for name in folders if _leads_back(Path(place, name))]
         folders[:] = [name for name in folders if not is_litter(name) and name not in back]
         names += back
         for file in (Path(place, name) for name in names if not is_litter(name)):
             (found if file.suffix.lower() in SUFFIXES and file.is_file() else others).append(file)
     return sorted(found), sorted(others)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: {error.strerror}; without it pictures would be left out")
 
 
 def _leads_back(folder: Path) -> bool:

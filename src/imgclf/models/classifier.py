@@ -179,7 +179,8 @@ class Classifier(LightningModule):
                 if (shape := getattr(value, "shape", None)) not in ((), (self.num_classes,)):
                     told = f"it gives {'no tensor' if shape is None else f'values {tuple(shape)}'}"
                     raise InputError(f"model.metrics.{name.partition('/')[2]}: {told}; expected one, or one a class")
-                values |= {f"{name}/{n}": v for n, v in zip(names, value, strict=True)} if shape else {name: value}
+                each = {f"{name}/{n}": v for n, v in zip(names, value, strict=True)} if shape else {name: value}
+                values |= {name: v for name, v in each.items() if not (shape and v.isnan())}  # a class without images
             more.reset()
         # The values are already those of all processes; sync_dist keeps Lightning from warning that they are not.
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)

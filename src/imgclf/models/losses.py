@@ -37,10 +37,12 @@ class CrossEntropy(nn.Module):
             self.weight = torch.tensor(given, dtype=torch.float32, device=labels.device)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits float (n, k), labels int64 (n,) or, mixed, float (n, k), to their weighted mean; mixed ones to the sum
-        over n, as torch has it."""
+        """Logits float (n, k), labels int64 (n,) or, mixed, float (n, k), to their weighted mean."""
         weight = None if self.weight is None else self.weight.to(logits.dtype)
-        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
+        if weight is None or labels.ndim == 1:
+            return loss
+        return loss * len(labels) / (labels.to(weight.dtype) @ weight).sum()  # torch divides by n for shares
 
 
 class Focal(CrossEntropy):

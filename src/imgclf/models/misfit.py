@@ -12,7 +12,7 @@ def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) ->
     """Raise an InputError where ``net`` cannot take an image, float32 (1, c, s, s), with the smallest size that it
     takes; or where it does not make (1, num_classes) of it. The network stays as it is."""
     _, channels, size, _ = image.shape
-    form, wanted, was_training = f"{channels}x{size}x{size}", (1, num_classes), net.training
+    form, wanted, modes = f"{channels}x{size}x{size}", (1, num_classes), [(m, m.training) for m in net.modules()]
     outcome = _outcome(net.eval(), image)
     if isinstance(outcome, Exception):
         remedy = f"no size up to {LARGEST_TRIED} fits, choose another data.in_channels or another network"
@@ -21,7 +21,8 @@ def refuse_misfit(net: nn.Module, name: str, image: Tensor, num_classes: int) ->
                 remedy = f"choose another data.resize, the smallest that fits is {smaller}"
                 break
         raise InputError(f"{name} cannot take images of {form} (channels x height x width): {outcome}; {remedy}")
-    net.train(was_training)
+    for module, mode in modes:
+        module.training = mode
     if outcome != wanted:
         told = f"{name} gives outputs of shape {outcome} for {form}"
         raise InputError(f"{told}: build it with num_classes={num_classes}, to give logits alone")

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from imgclf.errors import InputError, hint
 
 log = logging.getLogger(__name__)
+_WRAPPERS = ("module.", "_orig_mod.", "net.", "model.")  # DDP, torch.compile, Lightning's modules give such names
 _SHOWN = 4  # names of tensors, each time
 # What torchvision's files of DenseNet and ViT still call otherwise, and its own loaders translate.
 _RENAMED = {
@@ -37,18 +39,13 @@ def read_checkpoint(file: Path, remedy: str = "restore it or train again") -> di
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """A state_dict, by itself or in a checkpoint, without the prefixes that wrappers give its names."""
+    """A state_dict, by itself or in a checkpoint."""
     found: Any = read_checkpoint(file, "give a state_dict, or safetensors")
     for key in ("state_dict", "model"):
         found = found[key] if isinstance(found.get(key), dict) else found
     state = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not state:
         raise InputError(f"{file} holds no tensors by name: give a state_dict, or safetensors")
-    for prefix in ("module.", "_orig_mod.", "net."):  # of DDP, torch.compile, and this package
-        own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        # Beside the net this package has losses and metrics; names of other kinds say that the prefix is a part's name.
-        if own and all(name.startswith((prefix, "loss.", "more.")) for name in state):
-            state = own
     return state
 
 
@@ -76,6 +73,9 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     evenly over them, so that it answers a grey picture as before.
     """
     own, loaded, adapted = net.state_dict(), {}, []
+    starts = ["".join(words) for count in range(3) for words in permutations(_WRAPPERS, count)]
+    start = max(starts, key=lambda s: sum(name.startswith(s) and name[len(s) :] in own for name in state))
+    state = {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
     for old, now in _RENAMED.items():
         state = {name if name in own else re.sub(old, now, name): tensor for name, tensor in state.items()}
     for name, tensor in own.items():
@@ -88,7 +88,8 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
             loaded[name] = given.sum(1, keepdim=True).expand_as(tensor) / tensor.shape[1]
             adapted.append(f"{name}, from {given.shape[1]} to {tensor.shape[1]} channels")
     if not loaded:
-        raise InputError(f"{source}: none of its tensors fit {type(net).__name__}: give weights of the same network")
+        both = f"it has {next(iter(state), 'none')}, {type(net).__name__} {next(iter(own), 'none')}"
+        raise InputError(f"{source}: none of its tensors fit; {both}: give weights of the same network")
     own.update(loaded)  # and keeps the versions of its parts, for which some ask
     net.load_state_dict(own)
     said = [f"weights of {source}: {len(loaded)} of {len(own)} tensors loaded"]

@@ -66,8 +66,14 @@ def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
     dimensions.append({"label": mean.name, "values": mean.tolist()})
     lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": mean.tolist(), "colorscale": "Viridis"}}
     ranks = settings.select_dtypes("number").rank().corrwith(mean.rank()).dropna()
+    lost = int(table.mean[mean.name].isna().sum())
+    left = f"; {lost} without one, diverged or not finished, left out" * bool(lost)
     told = ", ".join(f"{title} {value:+.2f}" for title, value in ranks.items()) or "none, for no setting is a number"
-    heading = {"text": f"Spearman's rank correlation with {mean.name}: {told}", "font": {"size": 13}, "y": 0.98}
+    heading = {
+        "text": f"Spearman's rank correlation with {mean.name}: {told}{left}",
+        "font": {"size": 13},
+        "y": 0.98,
+    }
     figures.append({"data": [lines], "layout": {"title": heading, "height": 400, "margin": {"t": 90, "l": 80}}})
     return figures
 
@@ -79,7 +85,9 @@ def _curves(table: Table, curves: pd.DataFrame, names: list[str]) -> dict[str, A
     keys = [curves.run.map(table.runs.group).rename("group"), apart, "epoch"]
     labels, data, minutes = table.labels, [], []
     curves = curves.assign(minutes=curves.get("seconds", 0 * curves.epoch).groupby(curves.run).cumsum() / 60)
-    means = curves.groupby(keys)[[*names, "minutes"]].agg(["mean", "std"])
+    together = curves.groupby(keys)
+    means, seeds = together[[*names, "minutes"]].agg(["mean", "std"]), together.size()
+    means = means[seeds == seeds.groupby(level=[0, 1]).transform("max")]  # while all of them go on
     for (group, run), line in means.groupby(level=[0, 1]):
         line = line.iloc[np.linspace(0, len(line) - 1, min(len(line), _POINTS)).astype(int)]
         line = line.map(lambda value: float(f"{value:.6g}"))  # digits that count, also of a rate of 4e-7

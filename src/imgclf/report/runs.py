@@ -85,7 +85,7 @@ def _read_run(folder: Path, source: Path, top: Path) -> tuple[Any, ...]:
         "folder": printable(folder),
         "dataset": " ".join(dataset).replace('"', "").strip() or "unknown data",
         "seed": settings.get("seed", "?"),
-        "repeat": f"{settings.get('seed', '?')}, fold {settings['data.fold']}"
+        "repeat": f"{settings.get('seed', '?')}, fold {settings.get('data.fold')}"
         if settings.get("data.folds")
         else settings.get("seed", "?"),
         "outcome": outcome,

@@ -15,7 +15,9 @@ from imgclf.report.runs import DIVERGED, FINISHED, Runs, printable
 # What decides which settings are best: the first that there is; the others decide among equals.
 CHOOSE_BY = ("best/val/acc", "best/val/loss", "val/acc", "val/loss")
 _FIRST = ("best/val/acc", "test/acc", "seconds", "images_per_second", "val/acc", "train/acc", "test/loss", "val/loss")
-_OF_THE_RUN = re.compile(r"(name|folder|seed|data\.fold|resume|rerun|trust)$|(sweep|hydra)\.")  # not of what it tries
+_OF_THE_RUN = re.compile(
+    r"(name|folder|seed|data\.fold|resume|rerun|trust|trainer\.(devices|accelerator|num_nodes))$|(sweep|hydra|logger)\."
+)  # not of what it tries
 
 
 class Table:
@@ -71,7 +73,7 @@ class Table:
         others = [[f"{n} {outcome}" for outcome, n in row.items() if n] for row in counts]
         columns["seeds"] = [", ".join([first, *rest]) for first, rest in zip(done, others, strict=True)]
         for name in self.metrics:
-            means = [shown(mean, name) for mean in self.mean[name]]
+            means = [shown(mean + (name == "best_epoch"), name) for mean in self.mean[name]]  # as curves count, from 1
             spreads = [f" ± {std:.2g}" if "/" in name and std == std else "" for std in self.std[name]]
             columns[name] = [m if m == "–" else m + spread for m, spread in zip(means, spreads, strict=True)]
         return pd.DataFrame(columns)[[*self.titles.values(), *self.metrics[:1], "seeds", *self.metrics[1:]]]
@@ -109,7 +111,9 @@ def all_runs(runs: Runs, found: Sequence[Table]) -> pd.DataFrame:
     """A row a run, those of the best group first: name, settings that differ, seed, final metrics, outcome, folder."""
     order = list(dict.fromkeys([run for table in found for run in table.runs.index] + list(runs.about.index)))
     keys = list(dict.fromkeys(key for table in found for key in (*table.titles, *table.hidden)))
-    parts = [runs.about[["name"]], runs.settings[keys], runs.about[["seed"]], runs.metrics]
+    folded = "data.folds" in runs.settings and set(runs.settings["data.folds"].dropna()) != {"null"}
+    fold = runs.settings.filter(["data.fold"] * folded)
+    parts = [runs.about[["name"]], runs.settings[keys], fold, runs.about[["seed"]], runs.metrics]
     return pd.concat([*parts, runs.about[["outcome", "note", "folder"]]], axis=1).loc[order]
 
 

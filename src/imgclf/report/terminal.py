@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from imgclf.errors import InputError, say
 from imgclf.report.page import page
 from imgclf.report.runs import FINISHED, Runs, printable, read_runs
-from imgclf.report.tables import Table, all_runs, csv_text, shown, tables
+from imgclf.report.tables import Table, all_runs, csv_text, tables
 from imgclf.run_folder import flat, write_whole
 
 # When and how a run went, rather than what it was.
@@ -116,7 +116,7 @@ def compare(a: Path, b: Path, columns: int = 80) -> str:
         if title == "curves":
             pair = pair.groupby(level="metric", sort=False).nth([0, -1])  # where they part, and their ends
             pair.index = [f"{metric}, epoch {epoch + 1:.0f}" for metric, epoch in pair.index]
-        texts = pair.map(lambda value: f"{value:.6g}" if isinstance(value, float) else printable(shown(str(value))))
+        texts = pair.map(lambda value: f"{value:.9g}" if isinstance(value, float) else printable(value).strip('"'))
         texts.insert(0, title, [printable(key) for key in pair.index])
         parts.append(f"\n{_grid(texts, columns) if len(pair) else f'{title}: identical'}")
     return "\n".join(parts + [f"{name}: {text}" for name, text in runs.problems.itertuples(index=False)])
