@@ -63,7 +63,7 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
     # Once for nothing, so that a value that it refuses shows before data is read.
     built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)
     require_same_form(model, data)
-    if data.sampler == "balanced" and getattr(model.loss, "class_weights", None) == "balanced":
+    if config.data.get("sampler") == "balanced" == OmegaConf.select(config, "loss.class_weights") and not goes_on:
         told = "data.sampler=balanced and loss.class_weights=balanced"
         raise InputError(f"{told} would each make up for rare classes, twice together: leave one out")
     callbacks = built_group(config, "callbacks")
@@ -84,7 +84,7 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
 def _require_measured(config: DictConfig, model: LightningModule, callbacks: dict[str, Callback]) -> None:
     """Refuse a monitor that nothing logs, which would show after the first epoch; parts of others may log anything."""
     known = [f"val/{name}" for name in getattr(model, "metric_names", ())]
-    known += [name.replace("val/", "train/") for name in known if name in ("val/loss", "val/acc")]
+    known += [f"train/{name}" for name in getattr(type(model), "metric_names", ())]
     own: Any = model.more_metrics("val") if isinstance(model, Classifier) else {}
     ours = all(type(part).__module__.startswith(("imgclf.", "pytorch_")) for part in (model, *callbacks.values()))
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0

@@ -29,9 +29,12 @@ def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> No
         data = folder.read_config()["data"]
         log.info(f"images as there, unless given: {data.get('resize')} pixels, mean {data.get('mean')}")
         same = [[there.get(key) for key in ("_target_", "dir", "file")] for there in (data, now)]
-        split = [[there.get(key) for key in ("seed", "val_fraction", "folds", "fold")] for there in (data, now)]
-        if same[0] == same[1] and (split[0] != split[1] or data.get("fit_on") == "train_valid"):
-            log.warning(f"init_from={source}: split otherwise there, it has trained on images of this validation")
+        parts = ("seed", "val_fraction", "folds", "fold", "test_fraction", "test_seed")
+        split = [[there.get(key) or 0 for key in parts] for there in (data, now)]
+        if same[0] == same[1] and (split[0] != split[1] or data.get("fit_on", "train") != now.get("fit_on", "train")):
+            log.warning(
+                f"init_from={source}: split otherwise there, it may have trained on images of this validation or test"
+            )
 
 
 class Freeze(Callback):

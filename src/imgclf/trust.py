@@ -104,7 +104,7 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
             has_text = any(isinstance(item, str) for item in (value if isinstance(value, list) else [value]))
             if full == "hydra" or key == "defaults":
                 yield f"{full}: only a file of conf/ may steer Hydra. Take the key out"
-            elif key == "_args_" and not is_trusted and has_text:
+            elif key == "_args_" and not is_trusted and (has_text or target.startswith("torchvision.models.")):
                 yield f"{full}: a run folder may give texts by name only, which tells files from other values"
             elif key == "_target_":
                 if (problem := _refusal(value, trust)) is not None:
@@ -118,7 +118,7 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
             elif path and not is_trusted and _leaves_folder(key, value):
                 package = target.partition(".")[0]
                 yield f"{full}={value}: a run folder writes into itself only; 'trust=[{package}.]' lets a class do more"
-            elif key in _DOWNLOADS and (value is True or has_text) and not _weighs(full, target, is_trusted):
+            elif key in _DOWNLOADS and value and not _weighs(full, value, target, is_trusted):  # 1 is as good as True
                 node[key] = _DOWNLOADS[key]  # only what the command line asks for is downloaded
             else:
                 yield from _problems(value, full, trust)
@@ -126,10 +126,11 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
         yield f"{path}={node}: only ${{folder}} is resolved there. Write the value itself"
 
 
-def _weighs(key: str, target: str, is_trusted: bool) -> bool:
-    """Whether it is a metric's or a loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
+def _weighs(key: str, value: Any, target: str, is_trusted: bool) -> bool:
+    """Whether it is numbers, or a metric's or loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
     is_own = is_trusted or target.startswith("imgclf.models.losses.")
-    return target.startswith("torchmetrics.") or (is_own and key.startswith(WEIGHING))
+    is_list = isinstance(value, list) and not target.startswith("torchvision.")  # which takes any for its own weights
+    return is_list or target.startswith("torchmetrics.") or (is_own and key.startswith(WEIGHING))
 
 
 def _leaves_folder(key: str, value: Any) -> bool:

@@ -55,7 +55,7 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     assert foreign({"logger": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}, purpose="use") == {}
     assert foreign({"logger": {"x": {**LOGGER, "save_dir": "${folder}/tensorboard", "name": "", "version": "v1"}}})
     net = {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}
-    read = foreign({"data": {"download": True, "url": "https://x/y.py"}, "model": {"net": net}})
+    read = foreign({"data": {"download": 1, "url": "https://x/y.py"}, "model": {"net": net}})
     assert (read["data"], read["model"]["net"]["weights"]) == ({"download": False, "url": ""}, None)
     kappa = {"_target_": "torchmetrics.classification.MulticlassCohenKappa", "weights": "quadratic"}
     assert foreign({"model": {"metrics": {"kappa": kappa}}})["model"]["metrics"]["kappa"] == kappa
@@ -104,6 +104,7 @@ def test_nothing_else_is_however_it_is_reached(foreign: Read, target: object) ->
         {"logger": {"x": {**LOGGER, "save_dir": "${folder}/../../x"}}},
         {"logger": {"x": {**LOGGER, "save_dir": "${folder}", "name": "../x"}}},
         {"logger": {"x": {"_target_": CSV_LOGGER, "_args_": ["/home/somebody"]}}},
+        {"model": {"net": {"_target_": "torchvision.models.resnet18", "_args_": [1]}}},
         {"trainer": {"profiler": {"_target_": PROFILER, "dirpath": "/tmp"}}},
         {"callbacks": {"x": {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "file": "/tmp/x.csv"}}},
     ],

@@ -222,7 +222,8 @@ def _tell(damaged: dict[Path, OSError], count: int, folder: Path, on_damaged: On
     if not damaged:
         return
     more = f"\n  and {len(damaged) - _SHOWN:,} more" if len(damaged) > _SHOWN else ""
-    told = "".join(f"\n  {file}: {error.strerror}" for file, error in list(damaged.items())[:_SHOWN])
+    shown = sorted(damaged.items(), key=lambda item: not item[1].errno)[:_SHOWN]
+    told = "".join(f"\n  {file}: {error.strerror}" for file, error in shown)
     text = f"{folder}: {len(damaged):,} of {count:,} pictures cannot be read:{told}{more}"
     if any(error.errno for error in damaged.values()):  # Pillow's own have none: the system could not read the file
         raise InputError(f"{text}\nsee to the files' permissions or the disk, and run again")

@@ -10,7 +10,9 @@ from imgclf.errors import InputError
 
 log = logging.getLogger(__name__)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"}
-_LITTER = re.compile(r"\..*|thumbs\.db|desktop\.ini|__macosx|@eadir", re.IGNORECASE)
+_LITTER = re.compile(
+    r"\..*|thumbs\.db|desktop\.ini|__macosx|@eadir|lost\+found|system volume information", re.IGNORECASE
+)
 
 
 def is_litter(name: str) -> bool:
@@ -35,7 +37,9 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename}: {error.strerror}; without it pictures would be left out")
+    raise InputError(
+        f"{error.filename}: {error.strerror}; its pictures would be left out: give yourself access, or move it away"
+    )
 
 
 def _leads_back(folder: Path) -> bool:

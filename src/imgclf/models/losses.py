@@ -42,7 +42,7 @@ class CrossEntropy(nn.Module):
         loss = F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
         if weight is None or labels.ndim == 1:
             return loss
-        return loss * len(labels) / (labels.to(weight.dtype) @ weight).sum()  # torch divides by n for shares
+        return loss * len(labels) / (labels * weight).sum()  # torch divides by n for shares
 
 
 class Focal(CrossEntropy):

@@ -73,9 +73,9 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     evenly over them, so that it answers a grey picture as before.
     """
     own, loaded, adapted = net.state_dict(), {}, []
-    starts = ["".join(words) for count in range(3) for words in permutations(_WRAPPERS, count)]
+    starts = ["".join(words) for count in range(4) for words in permutations(_WRAPPERS, count)]
     start = max(starts, key=lambda s: sum(name.startswith(s) and name[len(s) :] in own for name in state))
-    state = {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
+    state = {name.removeprefix(start): tensor for name, tensor in state.items()}
     for old, now in _RENAMED.items():
         state = {name if name in own else re.sub(old, now, name): tensor for name, tensor in state.items()}
     for name, tensor in own.items():

@@ -15,9 +15,7 @@ from imgclf.report.runs import DIVERGED, FINISHED, Runs, printable
 # What decides which settings are best: the first that there is; the others decide among equals.
 CHOOSE_BY = ("best/val/acc", "best/val/loss", "val/acc", "val/loss")
 _FIRST = ("best/val/acc", "test/acc", "seconds", "images_per_second", "val/acc", "train/acc", "test/loss", "val/loss")
-_OF_THE_RUN = re.compile(
-    r"(name|folder|seed|data\.fold|resume|rerun|trust|trainer\.(devices|accelerator|num_nodes))$|(sweep|hydra|logger)\."
-)  # not of what it tries
+_OF_THE_RUN = re.compile(r"(name|folder|seed|data\.fold|resume|rerun|trust)$|(sweep|hydra|logger)\.")  # not tried
 
 
 class Table:
@@ -27,8 +25,8 @@ class Table:
         settings = runs.settings.loc[about.index].fillna("–")
         keys = [key for key in settings if settings[key].nunique() > 1 and not _OF_THE_RUN.match(key)]
         named = {_key(text) for given in about.overrides.dropna() for text in given}
-        measured = {"data.mean", "data.std"} - named  # by each run, of its own images
-        keys = [key for key in keys if key not in measured and (settings[key] != about.seed).any()]
+        found = {"data.mean", "data.std", "trainer.accelerator", "trainer.devices"} - named  # by each run for itself
+        keys = [key for key in keys if key not in found and (settings[key] != about.seed).any()]
         self.titles = _titles(settings[keys], about.overrides)  # of the settings that tell groups apart
         self.hidden = [key for key in keys if key not in self.titles]  # differ along with those
         group = settings.groupby(keys, sort=False).ngroup() if keys else pd.Series(0, about.index)
@@ -73,7 +71,7 @@ class Table:
         others = [[f"{n} {outcome}" for outcome, n in row.items() if n] for row in counts]
         columns["seeds"] = [", ".join([first, *rest]) for first, rest in zip(done, others, strict=True)]
         for name in self.metrics:
-            means = [shown(mean + (name == "best_epoch"), name) for mean in self.mean[name]]  # as curves count, from 1
+            means = [shown(mean, name) for mean in self.mean[name]]
             spreads = [f" ± {std:.2g}" if "/" in name and std == std else "" for std in self.std[name]]
             columns[name] = [m if m == "–" else m + spread for m, spread in zip(means, spreads, strict=True)]
         return pd.DataFrame(columns)[[*self.titles.values(), *self.metrics[:1], "seeds", *self.metrics[1:]]]
