@@ -154,8 +154,7 @@ def decoded(
                 for old in {*cache.glob(f"{glob.escape(prefix)}*")} - {entry}:
                     shutil.rmtree(old, ignore_errors=True)
     sums, kept = (np.load(entry / f"{name}.npy", allow_pickle=False) for name in ("sums", "kept"))
-    shape = (len(kept), decode.channels, decode.size, decode.size)
-    images = np.memmap(entry / "images.bin", np.uint8, "r", shape=shape)
+    images = np.memmap(entry / "images.bin", "u1", "r", shape=(len(kept), decode.channels, decode.size, decode.size))
     if (most := images[:: max(1, len(kept) // 256)].max()) < 32:
         log.warning(f"{folder}: no value above {most} of 255; save 12 bits, say, over the whole range of 16")
     about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
