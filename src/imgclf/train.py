@@ -91,14 +91,13 @@ def fit(config: DictConfig) -> None:
             init_from(model, config.init_from, config.data)
         matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
         throughput, table = Throughput(), EpochTable(folder)
-        ends = table, StopOnDivergence()  # of an epoch, in this order, and before checkpoints
         first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput
         checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
         stop = StopOnSignal(checkpoint, slurm.job_signals())
         trainer = built_trainer(
             config,
-            # What the run folder and resuming promise is not for configurations to leave out.
-            callbacks=[*ends, *first, *callbacks, OneNetwork(), stop],
+            # Not for configurations to leave out. The first two, of an epoch's end, come before checkpoints.
+            callbacks=[table, StopOnDivergence(), *first, *callbacks, OneNetwork(), stop],
             logger=built_loggers(config, last, before.get("loggers") or {}),
             default_root_dir=str(folder.path),
             enable_checkpointing=True,  # by these callbacks, or by none

@@ -157,8 +157,7 @@ def decoded(
     images = np.memmap(entry / "images.bin", "u1", "r", shape=(len(kept), decode.channels, decode.size, decode.size))
     if (most := images[:: max(1, len(kept) // 256)].max()) < 32:
         log.warning(f"{folder}: no value above {most} of 255; save 12 bits, say, over the whole range of 16")
-    about_them = {"sums": torch.from_numpy(sums), "files": digest.hexdigest()[:16]}
-    return as_tensors(images, np.array(labels, dtype=np.int64)[kept], **about_them), kept
+    return as_tensors(images, np.asarray(labels)[kept], sums=torch.as_tensor(sums), files=digest.hexdigest()[:16]), kept
 
 
 def _make(

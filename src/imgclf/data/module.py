@@ -56,6 +56,10 @@ class ImageData(LightningDataModule):
             nothing is validated.
     """
 
+    train_set: ImageArray
+    val_set: ImageArray
+    test_set: ImageArray
+    unlabelled_set: ImageArray
     stored_size: int | None = None  # side in pixels of the images as they are read, where it is always the same
 
     def __init__(
@@ -101,10 +105,6 @@ class ImageData(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.val_fraction = batch_size, eval_batch_size, val_fraction
         self.seed, self.shuffle, self.drop_last, self.sampler = seed, shuffle, drop_last, sampler
         self.num_workers, self.resident, self.fit_on = num_workers, resident, fit_on
-        self.train_set: ImageArray
-        self.val_set: ImageArray
-        self.test_set: ImageArray
-        self.unlabelled_set: ImageArray
         # A mapping asks for those of what is read from now on.
         self.fingerprints: dict[str, dict[str, Any]] | None = None
         self._read: set[str] = set()
