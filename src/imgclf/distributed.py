@@ -202,4 +202,7 @@ def _main(name: str, file: str, parent: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    if ended := _main(*sys.argv[1:]):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended)  # torch's threads, which an interrupt may leave, would abort the interpreter's own end
