@@ -129,7 +129,7 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
 def _weighs(key: str, value: Any, target: str, is_trusted: bool) -> bool:
     """Whether it is numbers, or a metric's or loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
     is_own = is_trusted or target.startswith("imgclf.models.losses.")
-    is_list = isinstance(value, list) and not target.startswith("torchvision.")  # which takes any for its own weights
+    is_list = isinstance(value, list) and key.endswith(".weights") and not target.startswith("torchvision.")
     return is_list or target.startswith("torchmetrics.") or (is_own and key.startswith(WEIGHING))
 
 

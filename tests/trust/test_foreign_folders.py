@@ -59,6 +59,7 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     assert (read["data"], read["model"]["net"]["weights"]) == ({"download": False, "url": ""}, None)
     kappa = {"_target_": "torchmetrics.classification.MulticlassCohenKappa", "weights": "quadratic"}
     assert foreign({"model": {"metrics": {"kappa": kappa}}})["model"]["metrics"]["kappa"] == kappa
+    assert foreign({"data": {"download": [1]}})["data"] == {"download": False}
     net["_target_"] = "imgclf.models.torchvision_net.torchvision_net"
     for purpose, trust in (("use", ()), ("rerun", ("torchvision.",))):
         assert foreign({"model": {"net": dict(net)}}, trust, purpose)["model"]["net"]["weights"] == (

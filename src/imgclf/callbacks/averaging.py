@@ -36,10 +36,8 @@ class Averaging(WeightAveraging):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if pl_module.dtype != torch.float32:
-            given = f"trainer.precision={trainer.precision}"
-            raise InputError(
-                f"{given}: a mean of weights needs their 32 bits, give trainer.precision=32-true or bf16-mixed"
-            )
+            told = f"trainer.precision={trainer.precision}: a mean of weights needs their 32 bits"
+            raise InputError(f"{told}, give trainer.precision=32-true or bf16-mixed")
         assert self._average_model is not None
         self._average_model.to(pl_module.device)  # Lightning copies the network before it is there
 

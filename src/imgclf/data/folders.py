@@ -37,9 +37,7 @@ def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _refuse(error: OSError) -> None:
-    raise InputError(
-        f"{error.filename}: {error.strerror}; its pictures would be left out: give yourself access, or move it away"
-    )
+    raise InputError(f"{error.filename}: {error.strerror}; give yourself access, or its pictures would be left out")
 
 
 def _leads_back(folder: Path) -> bool:

@@ -109,7 +109,7 @@ class RandomResizedCrop:
     Args:
         min_area: smallest share of the image's area.
         max_area: largest share.
-        max_ratio: of width to height and the reverse, drawn evenly on a log scale.
+        max_ratio: of width to height and the reverse, drawn evenly on a log scale, where the area leaves room for it.
         flip_probability: of each image, left to right.
     """
 

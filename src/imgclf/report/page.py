@@ -69,11 +69,8 @@ def _figures(table: Table, curves: pd.DataFrame) -> list[dict[str, Any]]:
     lost = int(table.mean[mean.name].isna().sum())
     left = f"; {lost} without one, diverged or not finished, left out" * bool(lost)
     told = ", ".join(f"{title} {value:+.2f}" for title, value in ranks.items()) or "none, for no setting is a number"
-    heading = {
-        "text": f"Spearman's rank correlation with {mean.name}: {told}{left}",
-        "font": {"size": 13},
-        "y": 0.98,
-    }
+    text = f"Spearman's rank correlation with {mean.name}: {told}{left}"
+    heading = {"text": text, "font": {"size": 13}, "y": 0.98}
     figures.append({"data": [lines], "layout": {"title": heading, "height": 400, "margin": {"t": 90, "l": 80}}})
     return figures
 
