@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", choices=[*TRAINING, "all"], default="all", help="all: each of them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
-    parser.add_argument("--steps", type=int, help="an epoch, where a row's own are too few, as on a GPU")
+    parser.add_argument("--steps", type=int, help="an epoch, in place of a row's own")
     parser.add_argument("--busy", type=int, default=0, help="processes that want a core each all the while")
     parser.add_argument("--short", action="store_true", help="a few steps of everything: to try it, not to measure")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "ROW", "MADE"), help=argparse.SUPPRESS)
