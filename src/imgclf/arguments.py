@@ -25,7 +25,7 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     folder that they name adds."""
     overrides, flags = _split(typed)
     given = {_key(a): a.partition("=")[2].strip("'\"") for a in overrides}
-    overrides = [_quoted(a) if _key(a) in _PATHS else a for a in overrides]
+    overrides = [quoted(a) if _key(a) in _PATHS else a for a in overrides]
     for key, value in given.items():
         if key in ("hydra.run.dir", "hydra.sweep.dir") and not value:
             raise InputError(f"{key}= is empty: give the folder, or leave it out")
@@ -69,7 +69,7 @@ def _key(argument: str) -> str:
     return argument.lstrip("+~").partition("=")[0]
 
 
-def _quoted(argument: str) -> str:
+def quoted(argument: str) -> str:
     """A path as Hydra takes it, also with blanks, commas and quotes in it."""
     key, _, value = argument.partition("=")
     if value[:1] in ("'", '"', "") or value == "null":
@@ -135,7 +135,7 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
         is_kept = word not in flags if word[:1] == "-" else is_kept  # a value goes with its flag
         flags_kept += [word] * is_kept
     say(f"sweep: uv run scripts/train.py {shlex.join([*flags, *flags_kept, *kept, *overrides])}")
-    here = [_quoted(f"{key}={Path(path).absolute()}") for key in ("sweep.resume", "hydra.sweep.dir")]
+    here = [quoted(f"{key}={Path(path).absolute()}") for key in ("sweep.resume", "hydra.sweep.dir")]
     if directory.is_dir():
         os.chdir(directory)  # relative paths mean what they meant
     return [*kept, *(a for a in overrides if _key(a) not in ("sweep.resume", "trust")), *here, *flags_kept, *flags]

@@ -70,11 +70,7 @@ def task(config: DictConfig) -> float | None:
 
 
 def main(name: str) -> NoReturn:
-    """Do what the command line says: compose conf/NAME.yaml, check it, do the script's work, exit.
-
-    Args:
-        name: of the script.
-    """
+    """Do what the command line says: compose conf/NAME.yaml, check it, do the script's work, exit."""
     os.environ[COMMAND] = shlex.join(sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
@@ -103,6 +99,8 @@ def main(name: str) -> NoReturn:
 
 
 def _interrupt(signum: int, frame: Any) -> NoReturn:
+    if "imgclf.sweep" in sys.modules:
+        sys.modules["imgclf.sweep"].stop_jobs(signum)
     raise Interrupted(signum)
 
 
@@ -117,12 +115,8 @@ def _require_launcher(given: Sequence[str]) -> None:
                 raise InputError(told) from None
 
 
-def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration of a command, for use from Python: ``imgclf.fit(imgclf.compose(["model=lenet"]))``.
-
-    Args:
-        overrides: as on the command line.
-        script: whose configuration.
 
     Raises InputError: something in it is wrong.
     """
@@ -130,7 +124,7 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
     from imgclf.check import check
 
     GlobalHydra.instance().clear()
-    name, given = arguments(script, list(overrides))
+    name, given = arguments("train", list(overrides))
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(name, given, return_hydra_config=True)
@@ -142,7 +136,7 @@ def compose(overrides: Sequence[str] = (), script: str = "train") -> DictConfig:
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
         plain = OmegaConf.create(values | frozen(own) | {"folder": folder})
-        check(plain, script)
+        check(plain, "train")
     except Exception as error:
         raise explained(error, name, given) from error
     return plain

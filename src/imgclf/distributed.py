@@ -66,8 +66,7 @@ def process_count(trainer: DictConfig) -> int:
         count = (gpus or 1) if devices in ("auto", "-1") else int(devices) if devices.isdecimal() else 0
     most = gpus or 8 * cores()
     if count < 1 or (count > most and not started_from_outside()):  # a batch system may show each its own GPU alone
-        here = f"there are {gpus} GPUs and {cores()} cores here"
-        raise InputError(f"trainer.devices={devices}: {here}; choose at most {most}, or which, as [0,2], or -1 for all")
+        raise InputError(f"trainer.devices={devices}: {gpus} GPUs, {cores()} cores here; give at most {most}, or [0,2]")
     return count
 
 
@@ -99,6 +98,8 @@ def _launch(function: Callable[[DictConfig], None], config: DictConfig, count: i
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # torch kills what has not ended half a minute after a signal, in a long validation, say; before 2.12 in any case.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(24 * 3600))
     with tempfile.TemporaryDirectory(prefix="imgclf-") as folder, interruptible():  # torch takes handlers for good
         file = Path(folder, "config.yaml")
         OmegaConf.save(config, file, resolve=True)
@@ -111,7 +112,7 @@ def _launch(function: Callable[[DictConfig], None], config: DictConfig, count: i
             rdzv_endpoint="localhost:0",
             local_addr="127.0.0.1",  # else the host's full name is looked up, which hangs on some laptops
             max_restarts=0,
-            signals_to_handle=",".join(s.name for s in _stop_signals()),
+            signals_to_handle=",".join(s.name for s in stop_signals()),
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
         name = f"{function.__module__}:{function.__name__}"
@@ -131,23 +132,25 @@ def _reason(failed: Any) -> BaseException:
         if kind is not None:
             return (Diverged if kind == "Diverged" else InputError)(failure.message)
     for failure in failures:
-        if failure.exitcode - 128 in _stop_signals():
+        if failure.exitcode - 128 in stop_signals():
             return Interrupted(failure.exitcode - 128)
     rank, first = failed.get_first_failure()
     ended = f"was ended by {first.signal_name()}" if first.exitcode < 0 else f"ended with exit code {first.exitcode}"
     return Failed(f"process {rank} {ended}")
 
 
-def _stop_signals() -> tuple[signal.Signals, ...]:
-    return (signal.SIGINT, signal.SIGTERM, *job_signals())
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Those on which this process stops: none in a thread other than the main one, where Python takes none."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return (signal.SIGINT, signal.SIGTERM, *job_signals()) if is_main else ()
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise :class:`Interrupted` wherever a signal to stop arrives meanwhile, unless it comes right after another.
-
-    Does nothing in a thread other than the main one, where Python takes no signals.
-    """
+def interruptible(*, once_more: bool = False) -> Iterator[None]:
+    """Raise :class:`Interrupted` wherever a signal to stop arrives meanwhile, unless it comes right after another, as
+    ``once_more`` says that there has just been."""
+    global _last_raised
+    _last_raised = time.monotonic() if once_more else _last_raised
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         global _last_raised
@@ -155,10 +158,7 @@ def interruptible() -> Iterator[None]:
             _last_raised = time.monotonic()
             raise Interrupted(signum)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {s: signal.signal(s, interrupt) for s in _stop_signals()}
+    previous = {s: signal.signal(s, interrupt) for s in stop_signals()}
     try:
         yield
     finally:

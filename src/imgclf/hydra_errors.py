@@ -22,10 +22,19 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
     """An error of Hydra's in the words of this program: the nearest right key or choice where one was mistyped."""
     first = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
-        return _no_choice(str(error.missing_cfg_file), [str(option) for option in error.options or ()])
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if choice == "run":  # what a run folder keeps
+            return InputError("run: must be given; add run=FOLDER")
+        if choice in EXTRAS:
+            return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
+        options = map(str, error.options or ())
+        return InputError(f"{group}={choice}: there is no such choice. {hint(choice, options, f'{group}={{}}')}")
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
-        key = found[1].lstrip("+~")
-        known = [known for known in _keys(config_name, key, sys.argv[1:] if given is None else given) if known != key]
+        key, typed = found[1].lstrip("+~"), sys.argv[1:] if given is None else given
+        groups = tuple(f"{text.partition('=')[0]}." for text in typed if "," in text)
+        if key.startswith(groups) and f"{key}=choice(" not in " ".join(typed):
+            return InputError(f"{key}: not each choice that the command line gives has this key: '{key}=choice(VALUE)'")
+        known = [known for known in _keys(config_name, key, typed) if known != key]
         remedy = hint(key, known, otherwise="--cfg job lists all.")
         return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
@@ -43,15 +52,6 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
     if isinstance(error, OSError) and error.filename:
         return InputError(f"{error.filename}: {error.strerror}; choose another one")
     return error
-
-
-def _no_choice(file: str, options: list[str]) -> InputError:
-    group, _, choice = file.rpartition("/")
-    if choice == "run":  # what a run folder keeps
-        return InputError("run: must be given; add run=FOLDER")
-    if choice in EXTRAS:
-        return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
-    return InputError(f"{group}={choice}: there is no such choice. {hint(choice, options, f'{group}={{}}')}")
 
 
 def _keys(config_name: str, without: str, given: Sequence[str]) -> list[str]:

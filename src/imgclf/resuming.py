@@ -13,8 +13,9 @@ from imgclf.trust import WEIGHING
 
 # What a resumed run keeps.
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
+_CHOOSING = ("callbacks.checkpoint.monitor ", "callbacks.checkpoint.mode ")  # the best epoch so far
 # Where the images lie, and how they are read; that they are the same their digest tells.
-_FREE = tuple(f"data.{name} " for name in ("dir", "cache_dir", "num_workers", "resident", "eval_batch_size"))
+FREE = tuple(f"data.{name} " for name in ("dir", "cache_dir", "num_workers", "resident", "eval_batch_size"))
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
@@ -50,8 +51,8 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
             told = f"{folder.path} is finished after {metrics['epochs']} epochs"
             more = [f"trainer.{k}=MORE" for k in ("max_epochs", *others) if stored.get(k) not in (None, -1)]
             raise InputError(f"{told}; to train it further add {' '.join(more) or 'trainer.max_epochs=MORE'}")
-    changed = [line for line in changed_keys(folder, config) if re.split(r"[. ]", line)[0] in _KEPT]
-    changed = [line for line in changed if not line.startswith(_FREE)]
+    changed = [line for line in changed_keys(folder, config) if not line.startswith(FREE)]
+    changed = [line for line in changed if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     folder.read_overrides()

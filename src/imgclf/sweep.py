@@ -6,6 +6,8 @@ started. So it makes no difference which launcher runs the jobs, in which proces
 
 import contextlib
 import json
+import multiprocessing
+import os
 import shlex
 import sys
 import warnings
@@ -21,6 +23,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from imgclf import distributed
+from imgclf.arguments import quoted
 from imgclf.build import build, built_trainer, frozen
 from imgclf.check import check
 from imgclf.errors import InputError, Interrupted, explanation, say, tell
@@ -57,16 +60,15 @@ def _begin(config: DictConfig) -> None:
     folder = Path(config.hydra.sweep.dir).absolute()
     if (folder / "sweep.json").exists() and config.sweep.resume is None and not is_restarted():
         raise InputError(f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another")
+    if RunFolder(folder).has_begun:
+        raise InputError(f"{folder} is the folder of a run: choose another")
     parse = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides
     given = parse(OmegaConf.to_container(config.hydra.overrides.task, resolve=False))  # type: ignore[arg-type]
     with read_write(config.hydra), open_dict(config):
         config.hydra.sweep.dir = str(folder)
-        quoted = str(folder).replace("'", r"\'")
         fixed = ",".join(override.key_or_group for override in given if not override.is_sweep_override())
-        config.hydra.overrides.hydra += [  # of which Hydra makes the jobs' configurations
-            f"hydra.sweep.dir='{quoted}'",
-            f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]",
-        ]
+        own = [quoted(f"hydra.sweep.dir={folder}"), f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]"]
+        config.hydra.overrides.hydra += own  # of which Hydra makes the jobs' configurations
         _settle_search(config)
     jobs, split = None, getattr(get_class(config.hydra.sweeper._target_), "split_arguments", None)
     if split is not None:  # Hydra's own sweeper
@@ -76,11 +78,15 @@ def _begin(config: DictConfig) -> None:
         swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         jobs = _checked(config, split(given, None)[0], swept)
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
-        others = sum(file.parent not in jobs for file in folder.glob("*/metrics.json"))
-        more = f"; {others} others there are finished, of other values or keys" if others else ""
+        others = [RunFolder(file.parent) for file in folder.glob("*/run.json") if file.parent not in jobs]
+        finished = sum(other.metrics_file.exists() for other in others)
+        more = f"; {len(others)} others there, of other values or keys, {finished} finished" if others else ""
         say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
+    else:  # what all trials of a search have in common
+        check(_composed(config, [str(o.input_line) for o in given if not o.is_sweep_override()], 0), "train")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".stop").unlink(missing_ok=True)
+    for name in (".stop", "optimization_results.yaml"):  # of before
+        (folder / name).unlink(missing_ok=True)
     about = {"arguments": sys.argv[1:], "directory": str(Path.cwd())}  # gone on with, too: it may have become more
     write_whole(folder / "sweep.json", json.dumps(about, indent=2) + "\n")
     _begun = folder, jobs, config.sweep
@@ -90,6 +96,8 @@ def _settle_search(config: DictConfig) -> None:
     """Have a search draw by the run's seed, where its sampler draws at all, and know what is better."""
     warnings.filterwarnings("ignore", message=".*Distribution has been deprecated.*", category=FutureWarning)
     sweeper, hydra = config.hydra.sweeper, config.hydra
+    if OmegaConf.is_list(sweeper.get("direction")):
+        raise InputError(f"hydra.sweeper.direction={sweeper.direction}: a search has one objective, sweep.objective")
     if "seed" in (sweeper.get("sampler") or {}) and sweeper.sampler.seed is None:
         sweeper.sampler.seed = config.seed
     is_loss = sweeper.get("direction") == "maximize" and smaller_is_better(str(config.sweep.objective))
@@ -140,6 +148,8 @@ def _composed(master: DictConfig, overrides: list[str], number: int) -> DictConf
     with read_write(config.hydra), open_dict(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
         config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir))
+    if any(config.hydra.sweeper.get(key) != master.hydra.sweeper.get(key) for key in ("_target_", "params")):
+        raise InputError(f"{' '.join(overrides)}: this is a sweep by itself, so no job of another: give it alone")
     HydraConfig.instance().set_config(config)
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     point = frozen(plain) | {"folder": config.hydra.runtime.output_dir, "sweep": plain.sweep}
@@ -162,6 +172,19 @@ def _problem(point: DictConfig, *, here: bool) -> str | None:
     return None
 
 
+def stop_jobs(signum: int) -> None:
+    """Have jobs in processes of joblib's save and stop, and wait for that: it would kill them at once."""
+    if _begun is None or not (workers := multiprocessing.active_children()):
+        return
+    (_begun[0] / ".stop").touch()  # for those that have not begun
+    with distributed.interruptible(once_more=True):
+        for worker in workers:
+            os.kill(worker.pid, signum)  # type: ignore[arg-type]
+        for lock in _begun[0].rglob(".lock"):
+            with RunFolder(lock.parent).lock(-1):
+                pass
+
+
 def finish() -> int:
     """Print what came of the sweep of this process, if it ran one, and write its report; 0 if all jobs are finished."""
     global _begun
@@ -181,7 +204,7 @@ def finish() -> int:
             print(f"no report: {error}\nto make it later: {later}", file=sys.stderr)
     best = folder / "optimization_results.yaml"  # written by the sweeper at its end
     if best.exists() and "best_params" in (found := yaml.safe_load(best.read_text(encoding="utf-8")) or {}):
-        overrides = " ".join(f"{name}={value}" for name, value in found["best_params"].items())
+        overrides = shlex.join(f"{name}={value}" for name, value in found["best_params"].items())
         say(f"\nbest trial: {settings.objective} {found['best_value']:.4f} with {overrides}", is_kept=True)
     lost = sum(RunFolder(job).told().get("outcome") == "diverged" for job in jobs)
     diverged = f", {lost} of them diverged" if lost else ""

@@ -97,6 +97,9 @@ def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
         ("train.py debug=fast hydra.run.dir=run", "run", "resume="),
         ("train.py -m seed=0,1 hydra.sweep.dir=sweep", "sweep", "sweep.resume="),
         ("train.py -m seed=0,1 hydra.run.dir=x", "hydra.sweep.dir=FOLDER"),
+        ("train.py -m seed=0,1 hydra.sweep.dir=run", "run is the folder of a run"),
+        ("train.py debug=fast hydra.run.dir=sweep", "sweep is the folder of a sweep"),
+        (f"{MORE} callbacks.checkpoint.monitor=val/loss callbacks.checkpoint.mode=min", "monitor was val/acc"),
         (f"{EVALUATE} average_flips=no", "average_flips", "boolean"),
     ):
         refused(command, *words)
