@@ -64,8 +64,7 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
     built(config, "optimizer", [p for p in model.parameters() if p.requires_grad], _partial_=False)
     require_same_form(model, data)
     if config.data.get("sampler") == "balanced" == OmegaConf.select(config, "loss.class_weights") and not goes_on:
-        told = "data.sampler=balanced and loss.class_weights=balanced"
-        raise InputError(f"{told} would each make up for rare classes, twice together: leave one out")
+        raise InputError("data.sampler=balanced, loss.class_weights=balanced weigh rare classes twice: leave one out")
     callbacks = built_group(config, "callbacks")
     _require_measured(config, model, callbacks)
     return data, model, [built(config, "schedule"), *freezing, *callbacks.values()]
@@ -119,16 +118,13 @@ def built_trainer(config: DictConfig, **arguments: Any) -> Trainer:
 
 def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str, str]) -> list[Logger]:
     """The loggers; those of a resumed run go on where the checkpoint was written, in the runs of these ``ids``."""
-    for node in (config.get("logger") or {}).values():
-        if resume_from is None or not OmegaConf.is_dict(node):
-            continue
+    step = int(read_checkpoint(resume_from)["global_step"]) if resume_from else 0  # steps are counted from 0
+    for node in filter(OmegaConf.is_dict, (config.get("logger") or {}).values()):
         kind = node._target_.rpartition(".")[2]
-        if kind in ("TensorBoardLogger", "CSVLogger"):
-            step = int(read_checkpoint(resume_from)["global_step"])  # steps are counted from 0
-            if kind == "TensorBoardLogger":
-                node.purge_step = step
-            elif node.get("version") is not None:  # Lightning would delete the rows of before
-                node.version = f"{node.version}/from_step_{step}".lstrip("/")
+        if kind == "TensorBoardLogger":
+            node.purge_step = step  # 0, too, hides the points of a start that was killed before its first checkpoint
+        elif kind == "CSVLogger" and resume_from and node.get("version") is not None:
+            node.version = f"{node.version}/from_step_{step}".lstrip("/")  # Lightning would delete the rows of before
         elif kind in ids:
             node[KEPT_ELSEWHERE[kind]] = str(ids[kind])
     loggers: list[Logger] = list(built_group(config, "logger").values())
@@ -159,7 +155,6 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
 
 def frozen(config: DictConfig) -> dict[str, Any]:
     """What a run folder keeps: references resolved but for ``${folder}``, so that it can be moved, as plain values."""
-    plain = OmegaConf.to_container(OmegaConf.merge({}, config, {"folder": r"\${folder}"}), resolve=True)
-    assert isinstance(plain, dict)
+    plain: Any = OmegaConf.to_container(OmegaConf.merge({}, config, {"folder": r"\${folder}"}), resolve=True)
     # What a run is asked to do, or is part of; not what it is.
     return {str(k): v for k, v in plain.items() if k not in ("folder", "resume", "rerun", "trust", "sweep")}

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Iterable
 
 FAILED, USER_ERROR = 1, 2  # exit codes; 128 + its number after a signal
-READER_GONE = 141  # 128 + SIGPIPE, which Windows has not
 
 
 class InputError(ValueError):
@@ -29,9 +28,6 @@ class Interrupted(BaseException):
 
     No Exception, so that nothing on the way takes it for an error of its own, and no KeyboardInterrupt, which
     Lightning answers by ending the process.
-
-    Args:
-        signum: the signal's number.
     """
 
     def __init__(self, signum: int) -> None:
@@ -71,37 +67,28 @@ def explanation(error: BaseException) -> str | None:
 
 
 def tell(error: BaseException) -> int:
-    """Print one message for what the user can mend, the traceback for anything else.
+    """Print one message for what the user can mend, the traceback for anything else; gives the exit code.
 
     With ``IMGCLF_TRACEBACK=1`` in the environment the traceback is printed always.
-
-    Returns:
-        The exit code: 2 for what the user can mend, 1 for anything else, 128 + its number after a signal.
     """
-    if isinstance(error, Interrupted):
-        return 128 + error.signum
-    if isinstance(error, KeyboardInterrupt):
-        return 128 + signal.SIGINT
-    if isinstance(error, BrokenPipeError):  # whoever read the output has left, as head does
-        return READER_GONE
-    text = explanation(error)
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return 128 + int(getattr(error, "signum", signal.SIGINT))
+    if isinstance(error, BrokenPipeError):
+        return 141  # 128 + SIGPIPE, which Windows has not: whoever read the output has left, as head does
+    text = str(error) if isinstance(error, Failed) else explanation(error)
     with contextlib.suppress(BrokenPipeError):  # nobody reads it
-        if os.environ.get("IMGCLF_TRACEBACK") == "1" or (text is None and not isinstance(error, Failed)):
+        if text is None or os.environ.get("IMGCLF_TRACEBACK") == "1":
             traceback.print_exception(error)
-        elif text is None:
-            text = str(error)
         if text is not None:
             rank = int(os.environ.get("RANK", "0"))
             print(f"{f'process {rank}: ' if rank else ''}error: {text}", file=sys.stderr)
-    return USER_ERROR if explanation(error) is not None else FAILED
+    return FAILED if text is None or isinstance(error, Failed) else USER_ERROR
 
 
 def say(text: str, *, is_kept: bool = False) -> None:
     """Print a result; that nobody reads it any more, as after ``| head -1``, changes nothing about what was done.
 
-    Args:
-        text: the result.
-        is_kept: it stands in files, too, so that not even a full disk makes what was done a failure.
+    ``is_kept``: it stands in files, too, so that not even a full disk makes what was done a failure.
     """
     with contextlib.suppress(OSError if is_kept else BrokenPipeError):
         try:

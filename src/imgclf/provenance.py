@@ -102,13 +102,13 @@ class Record(Callback):
     Args:
         folder: of the run.
         data: of the run.
-        before: contents of run.json when the run was begun, where this one continues it, or of the run that is done
-            again; empty for neither.
+        before: contents of run.json when the run was begun, where this one continues it; empty where it does not.
         resuming: whether this is the same run.
     """
 
     def __init__(self, folder: RunFolder, data: ImageData, before: dict[str, Any], *, resuming: bool) -> None:
-        self.folder, self.data, self.before, self.resuming = folder, data, before, resuming
+        self.folder, self.data, self.resuming = folder, data, resuming
+        self.before = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
         self.data.fingerprints = {} if is_first() else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

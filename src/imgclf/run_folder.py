@@ -17,11 +17,7 @@ from imgclf.errors import InputError
 
 
 class RunFolder:
-    """Paths and files of one run.
-
-    Args:
-        path: the folder; need not exist yet.
-    """
+    """Paths and files of one run, whose folder need not exist yet."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -49,22 +45,18 @@ class RunFolder:
         """Whether training has left something that a new run would overwrite."""
         return any(file.exists() for file in (self.table_file, self.metrics_file, self.last, self.best))
 
-    @contextlib.contextmanager
-    def lock(self, seconds: float = 2.0) -> Iterator[None]:
+    def lock(self, seconds: float = 2.0) -> contextlib.AbstractContextManager[object]:
         """Have the folder, made where it is missing, to this process; the system lets go however it ends.
 
-        Args:
-            seconds: to wait for another process, which may be about to end; -1 waits for its end.
+        ``seconds`` to wait for another process, which may be about to end; -1 waits for its end.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            held = FileLock(self.path / ".lock", timeout=seconds).acquire()
+            return FileLock(self.path / ".lock", timeout=seconds).acquire()
         except Timeout:
             raise InputError(f"a run is going on in {self.path}: wait for its end, or stop it") from None
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
-        with held:
-            yield
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""
@@ -106,12 +98,6 @@ class RunFolder:
         """Write metrics.json, the sign that the run is finished. Not-a-number becomes null, as JSON has none."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
         write_whole(self.metrics_file, json.dumps(clean, indent=2) + "\n")
-
-    def tidy(self) -> None:
-        """Remove what a killed process has left half written; nobody may be at work in the folder."""
-        for place in (self.path, self.config_file.parent, self.checkpoints):
-            for file in place.glob(".*.tmp"):
-                file.unlink(missing_ok=True)
 
 
 def flat(node: Any, path: str = "") -> dict[str, Any]:

@@ -10,7 +10,6 @@ from imgclf.run_folder import RunFolder
 
 # Loggers that keep runs elsewhere, with the argument by which they go on with one.
 KEPT_ELSEWHERE = {"WandbLogger": "id", "MLFlowLogger": "run_id"}
-RESULTS = ("test/acc", "test/loss", "val/acc", "val/loss", "train/acc", "train/loss", "images_per_second")
 
 
 class TensorBoardLogger(pytorch_lightning.loggers.TensorBoardLogger):
@@ -53,9 +52,9 @@ def write_settings(trainer: Trainer, columns: dict[str, Any], *, resumed: bool) 
         if isinstance(logger, pytorch_lightning.loggers.TensorBoardLogger):
             from torch.utils.tensorboard.summary import hparams  # tensorboard with it; no other run has to wait for it
 
-            # With the settings go the names of the columns of results, each of which shows its curve's last point.
+            # Without the first, which would give all runs the columns of one: each curve is one, of its last point.
             # Lightning's own way would begin each curve with a point of its own.
-            for summary in hparams(columns, dict.fromkeys(RESULTS, 0.0)):  # type: ignore[no-untyped-call]
+            for summary in hparams(columns, {})[1:]:  # type: ignore[no-untyped-call]
                 logger.experiment._get_file_writer().add_summary(summary)
         else:
             if not resumed:  # MLflow refuses what has changed

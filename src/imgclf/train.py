@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shlex
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,8 @@ log = logging.getLogger(__name__)
 def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
     """Start a run in ``config.folder``, or go on with ``config.resume``, or do ``config.rerun`` again and compare.
 
-    Args:
-        config: composed and checked.
-        fresh: have processes of its own do it, even if it is one.
-
-    Returns:
-        Contents of metrics.json; None in processes that do not speak for the run.
-
-    Raises:
-        InputError, Diverged, Interrupted, Failed: what it came to instead.
+    Gives the contents of metrics.json; None in processes that do not speak for the run. ``fresh``: have a process of
+    its own do it in any case. Raises InputError, Diverged, Interrupted or Failed: what it came to instead.
     """
     folder = RunFolder(config.folder)
     decide(config)
@@ -53,6 +47,8 @@ def train(config: DictConfig, *, fresh: bool = False) -> dict[str, Any] | None:
             return folder.read_metrics()  # finished before the job was ended
         config.resume = str(folder.path)
     if not is_first():
+        for signum in slurm.job_signals():  # outside of fit the first alone acts on them
+            signal.signal(signum, signal.SIG_IGN)
         distributed.run(fit, config)
         return None
     try:
@@ -81,23 +77,22 @@ def fit(config: DictConfig) -> None:
     folder, start = RunFolder(config.folder), time.perf_counter()
     speak(folder.log_file)
     before = folder.read_run()
-    with _error_kept(folder), contextlib.ExitStack() as at_end:
+    with contextlib.ExitStack() as at_end:
+        at_end.push(lambda _, error, __: _keep_error(folder, error))  # last
         seed_everything(config.seed, verbose=False)
         last = folder.last if "resume" in config and folder.last.exists() else None
         data, model, callbacks = build(config, goes_on=last is not None)
         if last is not None:
             load_weights(model, last, to_go_on=True)
-        elif config.get("init_from") and last is None:
+        elif config.get("init_from"):
             init_from(model, config.init_from, config.data)
-        matching = RunFolder(before["rerun_of"]).read_run() if "rerun_of" in before else before
-        throughput, table = Throughput(), EpochTable(folder)
-        first = StepSeed(config.seed), Record(folder, data, matching, resuming=last is not None), throughput
+        table, speed, record = EpochTable(folder), Throughput(), Record(folder, data, before, resuming=last is not None)
         checkpoint = next((c for c in callbacks if isinstance(c, BestAndLast)), None)
-        stop = StopOnSignal(checkpoint, slurm.job_signals())
+        stop = StopOnSignal(checkpoint)
         trainer = built_trainer(
             config,
             # Not for configurations to leave out. The first two, of an epoch's end, come before checkpoints.
-            callbacks=[table, StopOnDivergence(), *first, *callbacks, OneNetwork(), stop],
+            callbacks=[table, StopOnDivergence(), StepSeed(config.seed), record, speed, *callbacks, OneNetwork(), stop],
             logger=built_loggers(config, last, before.get("loggers") or {}),
             default_root_dir=str(folder.path),
             enable_checkpointing=True,  # by these callbacks, or by none
@@ -115,7 +110,7 @@ def fit(config: DictConfig) -> None:
         except Diverged as error:
             diverged = error
         stop.raise_if_stopped()
-        metrics = _reached(trainer, table, throughput, checkpoint)
+        metrics = _reached(trainer, table, speed, checkpoint)
         if diverged is None and "best_epoch" in metrics:
             load_weights(model, folder.best)
         if diverged is None and config.test and data.has_test_labels:
@@ -125,12 +120,15 @@ def fit(config: DictConfig) -> None:
         if is_first():
             folder.write_metrics(metrics)
         if diverged is not None:
+            trainer.strategy.barrier()  # one that left at once would have the first ended before it has written
             raise diverged
 
 
 def _begin(config: DictConfig, folder: RunFolder) -> None:
     """Take the folder for the run, and write down what it is."""
-    folder.tidy()
+    for place in (folder.path, folder.config_file.parent, folder.checkpoints):
+        for file in place.glob(".*.tmp"):  # what a killed process has left half written
+            file.unlink(missing_ok=True)
     about = provenance()
     if "resume" in config:
         refuse_to_resume(config, folder)
@@ -138,6 +136,8 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
     else:
+        if (folder.path / "sweep.json").exists():
+            raise InputError(f"{folder.path} is the folder of a sweep: choose another")
         if folder.has_begun:
             raise InputError(f"{folder.path} holds a run already: give resume={folder.path}, or choose another")
         folder.run_file.unlink(missing_ok=True)  # of a start that came to nothing
@@ -158,18 +158,14 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
 @contextlib.contextmanager
 def _left_if_refused(folder: RunFolder) -> Any:
     """Leave a run as it was, such as finished, where going on with it is refused before there is a new checkpoint."""
-
-    def checkpoints() -> dict[Path, int]:
-        return {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
-
     files = (folder.config_file, folder.run_file, folder.error_file, folder.metrics_file)  # the last: it is finished
     texts = {file: file.read_bytes() for file in files if folder.has_begun and file.exists()}
-    before = checkpoints()
+    before = {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
     try:
         yield
     except Exception as error:
-        is_untouched = not folder.metrics_file.exists() and checkpoints() == before
-        if texts and is_untouched and explanation(error) is not None:
+        after = {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
+        if texts and after == before and not folder.metrics_file.exists() and explanation(error) is not None:
             folder.error_file.unlink(missing_ok=True)
             for file, text in texts.items():
                 with written_aside(file) as aside:
@@ -205,15 +201,10 @@ def _outcome(folder: RunFolder) -> Any:
             folder.write_run(outcome=outcome, error=error_text, end=now(), seconds=seconds)
 
 
-@contextlib.contextmanager
-def _error_kept(folder: RunFolder) -> Any:
-    try:
-        yield
-    except Exception as error:
+def _keep_error(folder: RunFolder, error: BaseException | None) -> None:
+    if isinstance(error, Exception) and not isinstance(error, Diverged):
         with contextlib.suppress(OSError):
-            if not isinstance(error, Diverged):
-                folder.write_error(error, distributed.process_number())
-        raise
+            folder.write_error(error, distributed.process_number())
 
 
 def _reached(
@@ -222,7 +213,8 @@ def _reached(
     """The figures of the last epoch, and which epoch was best, with its own."""
     # Not from the Trainer, which knows nothing of the epochs when a run is resumed that lacked only its test.
     metrics: dict[str, Any] = dict(sorted(table.metrics().items()))
-    begun = table.begun if getattr(trainer, "is_at_limit", False) else 0  # an epoch that a limit has cut off counts
+    # An epoch that a limit or early stopping has cut off counts.
+    begun = len(table.folder.read_table()) if trainer.should_stop else 0
     epochs = max(trainer.current_epoch, begun)
     metrics |= {"images_per_second": throughput.images_per_second, "epochs": epochs}
     if checkpoint is not None and checkpoint.best_epoch is not None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
-from imgclf.callbacks.stop import StopOnSignal
+from imgclf.callbacks.stop import EarlyStopping, StopOnSignal
 from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder
 
@@ -93,6 +93,8 @@ FALLING = [0.9, 0.8, 0.7]  # the first epoch is the best, the last is the end; i
         ({}, {}, [6, 18]),
         ({"every_n_steps": 4}, {}, [4, 6, 8, 12, 16, 18]),  # 12 is the end of an epoch
         ({"every_minutes": 0.0}, {}, list(range(1, 19))),
+        ({"every_n_steps": 3}, {"val_check_interval": 3}, [3, 6, 9, 12, 15, 18]),  # when it is validated, too
+        ({}, {"val_check_interval": 2}, [2, 18]),  # best.ckpt is not ahead for long
         # Steps of two batches, so that none is saved with gradients that wait: three to an epoch.
         ({"every_n_steps": 1}, {"accumulate_grad_batches": 2}, list(range(1, 10))),
     ],
@@ -108,8 +110,7 @@ def test_when_last_is_written(fit: Fit, settings: dict[str, Any], trainer: dict[
     [
         ("min", [0.5, 0.4, 0.6], None, 1),
         ("max", [math.nan, 0.2, math.nan], None, 1),
-        # Among equal scores the lowest loss.
-        ("max", [0.5, 0.5, 0.5, 0.4], [0.9, 0.3, 0.6, 0.1], 1),
+        ("max", [0.5, 0.5, 0.5, 0.4], [0.9, 0.3, 0.6, 0.1], 1),  # among equal scores the lowest loss
         ("max", [0.5, 0.6, 0.5, 0.6], [0.9, 0.3, 0.1, 0.3], 1),  # equal in both: the first
     ],
 )
@@ -143,7 +144,7 @@ def test_a_checkpoint_that_could_not_be_read_again_is_told_of_at_once(fit: Fit, 
 
 
 def test_a_run_that_early_stopping_has_ended_is_over_when_it_is_resumed(fit: Fit) -> None:
-    stopping = functools.partial(pl.callbacks.EarlyStopping, "val/acc", mode="max", patience=1)
+    stopping = functools.partial(EarlyStopping, monitor="val/acc", mode="max", patience=1)
     scores = [0.9, 0.8, 0.7, 0.6]
     first = fit(checkpoint(), scores, stopping())
     assert first.current_epoch == 2
@@ -151,3 +152,4 @@ def test_a_run_that_early_stopping_has_ended_is_over_when_it_is_resumed(fit: Fit
     assert (again.current_epoch, again.global_step) == (first.current_epoch, first.global_step)
     further = fit(checkpoint(), scores, stopping(), resume=True, max_epochs=5)
     assert further.current_epoch == 3, "asked for more, it goes on until it is stopped again"
+    assert fit(checkpoint(), scores, stopping(patience=9), resume=True, max_epochs=4).current_epoch == 4

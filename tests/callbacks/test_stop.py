@@ -45,7 +45,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_no_such_weights_are_kept(door
     saving = "callbacks.checkpoint.every_n_steps=1"
     told = door("train.py", *settings, saving, "hydra.run.dir=run", expect=2).stderr
     assert (told.count("error: "), "Traceback" in told) == (1, False)
-    assert re.search(r"error: .* (nan|inf) in epoch 1 of 4 .*1 to 9, .*1e\+30.*optimizer\.lr.*gradient_clip_val", told)
+    assert re.search(r"error: .* (nan|inf) in epoch 1 .*1e\+30.*optimizer\.lr.*gradient_clip_val", told)
     run = tmp_path / "run"
     assert [file.name for file in (run / "checkpoints").glob("*")] == ["last.ckpt"]
     assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
@@ -71,7 +71,7 @@ def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tm
     given = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "+callbacks.late._target_=late.Late")
     given += ("model._target_=late.Own",)
     told = door("train.py", *given, "hydra.run.dir=run", expect=2, **own).stderr
-    assert "nan in epoch 3 of 4 (optimizer steps 19 to 27, " in told
+    assert "nan in epoch 3 (learning rate " in told
     assert f"resume={run}" in told
     assert [row["train/loss"] == "nan" for row in table(run)] == [False, False, True]
     assert ([row["at"] for row in table(run)], metrics(run)["best/at"]) == (["0.0", "1.0", "2.0"], 1.0)
@@ -80,5 +80,6 @@ def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tm
         assert all(bool(tensor.isfinite().all()) for tensor in weights(run, name).values())
     assert metrics(run)["epochs"] == 2
     assert metrics(run)["best/val/acc"] > 0.5
-    door("train.py", "resume=run", "trust=[late.]", "trainer.gradient_clip_val=1.0", **own)
+    more = ("trainer.gradient_clip_val=1.0", "trainer.num_sanity_val_steps=1")
+    door("train.py", "resume=run", "trust=[late.]", *more, **own)
     assert (metrics(run)["epochs"], run_json(run)["outcome"]) == (4, "finished")

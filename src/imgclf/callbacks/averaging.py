@@ -1,6 +1,5 @@
 """Averages of the weights: exponential moving, and stochastic weight averaging (Izmailov et al. 2018)."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +11,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from imgclf.errors import InputError
 from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
 
-log = logging.getLogger(__name__)
-
 
 class Averaging(WeightAveraging):
     """Lightning's :class:`WeightAveraging`, which validates, tests and keeps the mean, on the network's own device.
 
-    Until the first update the mean is the network itself. Statistics of batch normalisation are averaged like weights.
+    Statistics of batch normalisation are averaged like weights.
 
     Args:
         average: one update of a list of means in place, of a list of weights, after so many others.
@@ -41,24 +38,6 @@ class Averaging(WeightAveraging):
         assert self._average_model is not None
         self._average_model.to(pl_module.device)  # Lightning copies the network before it is there
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._follow(pl_module)
-        super().on_validation_epoch_start(trainer, pl_module)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._follow(pl_module)
-        super().on_save_checkpoint(trainer, pl_module, checkpoint)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._follow(pl_module)
-        super().on_train_end(trainer, pl_module)
-
-    def _follow(self, pl_module: LightningModule) -> None:
-        mean = self._average_model  # private, as Lightning has no other way to its mean
-        if mean is not None and int(mean.n_averaged) == 0:
-            mean.update_parameters(pl_module)  # an update of nothing copies
-            mean.n_averaged.zero_()
-
 
 class ExponentialMovingAverage(Averaging):
     """mean <- d * mean + (1 - d) * weights, where d grows to ``decay`` with the updates u done, as (1 + u) / (10 + u).
@@ -67,7 +46,7 @@ class ExponentialMovingAverage(Averaging):
 
     Args:
         decay: from 0 to 1.
-        update_every_n_steps: optimizer steps from one update to the next.
+        update_every_n_steps: optimizer steps from one update to the next; the first step's is one.
     """
 
     def __init__(self, decay: Fraction, update_every_n_steps: AtLeast1 = 1) -> None:
@@ -81,7 +60,7 @@ class ExponentialMovingAverage(Averaging):
         get_ema_multi_avg_fn(decay)(means, weights, updates)  # type: ignore[no-untyped-call]
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return step_idx is not None and (step_idx + 1) % self.update_every_n_steps == 0
+        return step_idx is not None and step_idx % self.update_every_n_steps == 0
 
 
 class StochasticWeightAveraging(Averaging):
@@ -104,15 +83,14 @@ class StochasticWeightAveraging(Averaging):
             ends = f"the run ends after trainer.max_epochs={trainer.max_epochs}"
             raise InputError(f"callbacks.swa.start_epoch={self.start_epoch}, but {ends}: start earlier or train longer")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._average_model is not None and int(self._average_model.n_averaged) == 0:
-            log.warning(f"callbacks.swa.start_epoch={self.start_epoch}: the run ended before, nothing was averaged")
-        super().on_train_end(trainer, pl_module)
-
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        # With the last batch, not at the epoch's end, which comes after validation.
-        if trainer.is_last_batch and trainer.current_epoch >= self.start_epoch and self._average_model is not None:
-            self._average_model.update_parameters(pl_module)
+        mean = self._average_model  # private, as Lightning has no other way to its mean
+        assert mean is not None
+        is_alone = trainer.current_epoch <= self.start_epoch
+        if is_alone:
+            mean.n_averaged.zero_()  # an update of nothing copies
+        if is_alone or trainer.is_last_batch:  # not at the epoch's end, which comes after validation
+            mean.update_parameters(pl_module)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return False  # on_train_batch_end does it all

@@ -2,14 +2,14 @@
 
 import math
 import os
+import tempfile
 import time
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
@@ -75,7 +75,8 @@ class BestAndLast(Checkpoint):
         self._note_end(trainer)
         if self.monitor.startswith("val/") and self._note_score(trainer):
             self.save(trainer, "best.ckpt")
-        if trainer.should_stop and can_resume_after(trainer, validated=True):
+        is_turn = trainer.should_stop or self._is_ahead or self._is_due(trainer)
+        if is_turn and can_resume_after(trainer, validated=True):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -116,26 +117,31 @@ class BestAndLast(Checkpoint):
         Raises:
             InputError: it cannot be written, or not be read again; those of earlier epochs stay.
         """
-        if not _weights_are_numbers(trainer):
+        if not _are_numbers(trainer):
             return
         folder = RunFolder(trainer.default_root_dir).checkpoints
-        for name in names or ("last.ckpt",):
+        names = names or ("last.ckpt",)
+        for name in names:
             self._is_ahead, aside = name != "last.ckpt", folder / f".{name}.tmp"
             try:
                 trainer.save_checkpoint(aside)
                 if trainer.is_global_zero:
                     with aside.open("r+b") as written:
                         os.fsync(written.fileno())  # some file systems rename at once, and write half a minute later
-                    if not self._is_readable:
-                        _require_readable(aside)
-                        self._is_readable = True
+                    if not self._is_readable and (others := get_unsafe_globals_in_checkpoint(str(aside))):
+                        aside.unlink()  # only pickle could read it: told before hours have gone into others like it
+                        told = f"a checkpoint may hold tensors and plain values alone, no {min(others)}"
+                        raise InputError(f"{told}: keep it out of save_hyperparameters() and of state_dict()")
+                    self._is_readable = True
                     aside.replace(folder / name)
             except OSError as error:
                 aside.unlink(missing_ok=True)
-                told = f"{folder / name} cannot be written ({error.strerror}): make room, then go on with "
+                places = f"there and in {tempfile.gettempdir()}"  # where Lightning writes first
+                told = f"{folder / name} cannot be written ({error.strerror}): make room {places}, then go on with "
                 raise InputError(f"{told}resume={folder.parent}") from error
         trainer.strategy.barrier()  # no process may look for the files before they are there
-        self._saved = time.monotonic()
+        if "last.ckpt" in names:
+            self._saved = time.monotonic()
 
     def _note_score(self, trainer: Trainer) -> bool:
         """Whether the weights are the best so far by ``monitor``, which is then remembered."""
@@ -150,7 +156,7 @@ class BestAndLast(Checkpoint):
             best = self.best_score if self.mode == "min" else -self.best_score
             if place >= (best, self.best_metrics.get("val/loss", 0.0)):
                 return False
-        if math.isnan(score) or not math.isfinite(place[1]) or not _weights_are_numbers(trainer):
+        if math.isnan(score) or not math.isfinite(place[1]) or not _are_numbers(trainer):
             return False
         self.best_score, self.best_epoch, self.best_metrics = score, trainer.current_epoch, validation
         return True
@@ -177,20 +183,16 @@ def can_resume_after(trainer: Trainer, *, validated: bool = False) -> bool:
     return validated or not loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
 
 
-def _require_readable(file: Path) -> None:
-    """Refuse a checkpoint that only pickle could read, before hours have gone into others like it."""
-    if others := sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(file))):
-        file.unlink()
-        told = f"a checkpoint may hold tensors and plain values alone, no {others[0]}"
-        raise InputError(f"{told}: keep it out of save_hyperparameters() and of state_dict()")
-
-
 def broken_weights(model: nn.Module) -> list[str]:
     """Names of the weights that are no numbers. Buffers may be infinite, as the mask of a transformer is."""
     broken = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
     return broken + [name for name, buffer in model.named_buffers() if bool(buffer.isnan().any())]
 
 
-def _weights_are_numbers(trainer: Trainer) -> bool:
-    """The answer of all processes, each of which has running means of its own."""
-    return bool(trainer.strategy.reduce_boolean_decision(not broken_weights(trainer.lightning_module)))
+def _are_numbers(trainer: Trainer) -> bool:
+    """Whether all weights are, and the loss so far: what went on from an epoch's broken mean would end like that one.
+
+    The answer of all processes, each of which has running means of its own."""
+    totals = getattr(trainer.lightning_module, "train_totals", None)
+    is_broken = broken_weights(trainer.lightning_module) or (totals is not None and not totals.loss_sum.isfinite())
+    return bool(trainer.strategy.reduce_boolean_decision(not is_broken))

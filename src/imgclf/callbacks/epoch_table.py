@@ -40,11 +40,6 @@ class EpochTable(Checkpoint):
         found = rows[-1].items() if rows else ()
         return {name: float(value) for name, value in found if name not in _NO_METRICS and value}
 
-    @property
-    def begun(self) -> int:
-        """How many epochs are in the file, that in progress included."""
-        return max((int(row["epoch"]) + 1 for row in self.folder.read_table()), default=0)
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = [row for row in self.folder.read_table() if int(row["epoch"]) < trainer.current_epoch]
         self._epoch_start = time.perf_counter()

@@ -112,7 +112,7 @@ class StepScalars(Callback):
 
 
 class Memory(Callback):
-    """At the end of each epoch, in MB: what the first process holds, and the most that its GPU held in the epoch.
+    """At the end of each epoch, in MiB: what the first process holds, and the most that its GPU held in the epoch.
 
     Pages of mapped files do not count; the process's memory is known on Linux only.
     """
@@ -169,7 +169,7 @@ class RunText(Callback):
 class Histograms(Callback):
     """Every n-th epoch, at its last step: each parameter, and its gradient before any clipping.
 
-    Values that are no finite numbers are left out of the histogram and counted in ``not_finite/NAME``.
+    Values that are no finite numbers are left out.
 
     Args:
         every_n_epochs: how often; the last epoch that the run is configured for always.
@@ -186,11 +186,5 @@ class Histograms(Callback):
         for writer in writers(trainer):
             for name, parameter in pl_module.named_parameters():
                 for kind, tensor in (("weights", parameter.detach()), ("gradients", parameter.grad)):
-                    if tensor is None:
-                        continue
-                    values, tag = tensor.float().flatten().cpu(), f"{kind}/{name.removeprefix('net.')}"
-                    finite = values[values.isfinite()]
-                    if len(finite):
-                        writer.add_histogram(tag, finite, step, bins=_BINS)
-                    if len(finite) < len(values):
-                        writer.add_scalar(f"not_finite/{tag}", len(values) - len(finite), step)
+                    if tensor is not None and len(finite := tensor[tensor.isfinite()].float().cpu()):
+                        writer.add_histogram(f"{kind}/{name.removeprefix('net.')}", finite, step, bins=_BINS)

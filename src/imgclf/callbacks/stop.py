@@ -2,19 +2,18 @@
 
 import math
 import signal
-import threading
 import time
-from collections.abc import Collection
 from types import FrameType
 from typing import Any
 
+import pytorch_lightning.callbacks
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, Timer
 
 from imgclf.callbacks.checkpoints import BestAndLast, can_resume_after
 from imgclf.callbacks.epoch_table import learning_rate
-from imgclf.distributed import LOOK_EVERY, SECONDS_TO_STOP
+from imgclf.distributed import LOOK_EVERY, SECONDS_TO_STOP, stop_signals
 from imgclf.errors import Diverged, Interrupted
 from imgclf.run_folder import RunFolder
 
@@ -32,7 +31,7 @@ class Limits(Timer):
 
     def __init__(self, max_steps: int = -1, max_time: Any = None) -> None:
         super().__init__(max_time)
-        self.max_steps, self.reached = max_steps, False
+        self.max_steps = max_steps
 
     def on_fit_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Nothing, where Lightning's would look at the time, and skip training without any other hook."""
@@ -48,11 +47,25 @@ class Limits(Timer):
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
-        self.reached = 0 <= self.max_steps <= trainer.global_step
+        reached = 0 <= self.max_steps <= trainer.global_step
         left = self.time_remaining()
         if left is not None and (trainer.world_size == 1 or trainer.global_step % LOOK_EVERY == 0):
-            self.reached |= trainer.strategy.reduce_boolean_decision(left <= 0, all=False)
-        trainer.should_stop = trainer.should_stop or self.reached
+            reached |= trainer.strategy.reduce_boolean_decision(left <= 0, all=False)
+        trainer.is_at_limit = reached  # type: ignore[attr-defined]
+        trainer.should_stop = trainer.should_stop or reached
+
+
+class EarlyStopping(pytorch_lightning.callbacks.EarlyStopping):
+    """As Lightning's, but it looks at a figure of training when there is one, at an epoch's end, and a resumed run has
+    the patience that it is given."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.monitor.startswith("train/"):
+            self._check_on_train_epoch_end = True
+        super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"patience": self.patience})
 
 
 class StopOnDivergence(Checkpoint):
@@ -66,23 +79,13 @@ class StopOnDivergence(Checkpoint):
         for name, title in (("train/loss", "training"), ("val/loss", "validation")):
             loss = float(trainer.callback_metrics.get(name, 0.0))
             if not math.isfinite(loss):
-                raise Diverged(f"the {title} loss became {loss} in {_where(trainer)}. {_remedy(trainer)}.")
-
-
-def _where(trainer: Trainer) -> str:
-    """The epoch and, as nobody has looked in between, its first and last optimizer step, all counted from 1."""
-    steps = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.current.completed
-    of_all = f" of {trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-    stretch = f"optimizer steps {max(1, trainer.global_step - steps + 1)} to {trainer.global_step}"
-    return f"epoch {trainer.current_epoch + 1}{of_all} ({stretch}, learning rate {learning_rate(trainer):.3g})"
-
-
-def _remedy(trainer: Trainer) -> str:
-    folder, clip = RunFolder(trainer.default_root_dir), "trainer.gradient_clip_val=1.0"
-    told = f"Lower optimizer.lr, begin with schedule.warmup_updates, or clip with {clip}"
-    if str(trainer.precision).startswith("16"):
-        told += "; trainer.precision=bf16-mixed or 32-true has larger numbers than 16 bits"
-    return f"{told}. From before it, resume={folder.path} {clip} goes on" if folder.last.exists() else told
+                folder, rate = RunFolder(trainer.default_root_dir), learning_rate(trainer)
+                told = f"the {title} loss became {loss} in epoch {trainer.current_epoch + 1} (learning rate {rate:.3g})"
+                remedy = "Lower optimizer.lr, begin with schedule.warmup_updates, or give trainer.gradient_clip_val=1.0"
+                if str(trainer.precision).startswith("16"):
+                    remedy += "; trainer.precision=bf16-mixed or 32-true has larger numbers than 16 bits"
+                before = f"; resume={folder.path} goes on from before it" if folder.last.exists() else ""
+                raise Diverged(f"{told}. {remedy}{before}.")
 
 
 class StopOnSignal(Callback):
@@ -94,21 +97,18 @@ class StopOnSignal(Callback):
 
     Args:
         checkpoint: what saves; None where the run keeps no checkpoints.
-        also: further signals to stop on, those of a batch system.
     """
 
-    def __init__(self, checkpoint: BestAndLast | None, also: Collection[signal.Signals] = ()) -> None:
-        self.checkpoint, self.also = checkpoint, also
+    def __init__(self, checkpoint: BestAndLast | None) -> None:
+        self.checkpoint = checkpoint
         self.signum, self._noted = 0, 0.0
         self._looked_at = 0  # step of the last exchange
-        self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._looked_at = trainer.global_step
-        if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
-            return
-        # Here and not earlier: Lightning installs handlers of its own just before.
-        self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM, *self.also)}
+        # Here and not earlier: Lightning installs handlers of its own just before, and at its end puts all back.
+        for signum in stop_signals():
+            signal.signal(signum, self._note)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT == self.signum and time.monotonic() - self._noted > SECONDS_TO_STOP:
@@ -147,8 +147,3 @@ class StopOnSignal(Callback):
         """For the caller of ``fit``, which ends quietly when the signal came with an epoch's last batch."""
         if self.signum:
             raise Interrupted(self.signum)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        self._previous = {}

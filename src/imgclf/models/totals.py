@@ -31,7 +31,8 @@ class Totals:
         """Add one batch: its mean loss, a scalar; logits, float (n, k); labels, int64 (n,), or of mixed images the
         share of each class, float (n, k), of which the image counts as right by that of the class predicted."""
         if self.count.device != loss.device:
-            self.loss_sum, self.correct, self.count = (value.to(loss.device) for value in self._sums())
+            sums = (self.loss_sum, self.correct, self.count)
+            self.loss_sum, self.correct, self.count = (value.to(loss.device) for value in sums)
         self.update_called = True
         self.loss_sum.add_(loss, alpha=len(labels))
         predicted = logits.argmax(dim=1)
@@ -53,17 +54,14 @@ class Totals:
         changed, the first with those of all."""
         parts = torch.stack([sums[name] for name in ("loss_sum", "correct", "count")])
         self._set(parts[:, rank] if parts.shape[1] == world_size else parts.sum(dim=1) * (rank == 0))
-        self.update_called = True
+        self.update_called = bool(parts[2].sum())  # the same in all processes
 
     def _set(self, sums: Tensor) -> None:
         self.loss_sum, self.correct, self.count = sums[0].float(), sums[1].float(), sums[2].long()
 
-    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.loss_sum, self.correct, self.count
-
     def _of_all(self) -> Tensor:
         """The three sums of each process, float64 (3, processes), on the CPU: Apple's GPUs have no 64 bits."""
-        mine = torch.stack([value.cpu().double() for value in self._sums()])
+        mine = torch.stack([value.cpu().double() for value in (self.loss_sum, self.correct, self.count)])
         if not (dist.is_available() and dist.is_initialized()):
             return mine[:, None]
         parts: list[Any] = [None] * dist.get_world_size()

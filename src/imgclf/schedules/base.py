@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import GradientAccumulationScheduler
 
 from imgclf.errors import InputError
 from imgclf.ranges import AtLeast0, Fraction, require
@@ -78,9 +77,12 @@ class Schedule(pl.Callback, ABC):
         self._planned = state_dict["total_updates"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        _refuse_rivals(trainer, pl_module)
-        if trainer.max_epochs == -1 and _max_steps(trainer) == math.inf:
-            self.curve(self.warmup_updates, None)  # raises before the first step and the sanity check
+        """Refuse a run in which something else steers the rates too."""
+        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        names = [type(callback).__name__ for callback in callbacks if isinstance(callback, Schedule)]
+        names += [type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs]
+        if len(names) > 1:
+            raise InputError(f"schedule: {', '.join(names)} would each set the learning rate; keep one")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.total_updates = _total_updates(trainer, self.interval)
@@ -130,39 +132,17 @@ class Schedule(pl.Callback, ABC):
             logger.warning(text, planned, unit, total, self.initial_rate(trainer) * scale, _groups(trainer)[0]["lr"])
 
 
-def _refuse_rivals(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-    """Refuse a run in which something else steers the rates too."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    names = [type(callback).__name__ for callback in callbacks if isinstance(callback, Schedule)]
-    names += [type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs]
-    if len(names) > 1:
-        raise InputError(f"schedule: {', '.join(names)} would each set the learning rate; keep one")
-    if not pl_module.automatic_optimization:
-        raise InputError(f"schedule: {type(pl_module).__name__} optimises manually; leave that, or the schedule, out")
-
-
 def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
     """Number of updates of the whole run; None where it has no end, or none that is known beforehand."""
-    # trainer.estimated_stepping_batches cannot count where the accumulation changes.
-    batches, max_steps = trainer.num_training_batches, _max_steps(trainer)
-    max_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
-    if math.inf in (batches, min(max_epochs, max_steps)):
+    limit: int = getattr(trainer, "step_limit", trainer.max_steps)  # which a Trainer of this package keeps to itself
+    max_epochs, max_steps = (math.inf if end in (None, -1) else end for end in (trainer.max_epochs, limit))
+    batches = trainer.num_training_batches
+    if batches == math.inf:  # as many as an iterable gives
         end = max_epochs if interval == "epoch" else max_steps
-        return None if end == math.inf else int(end)
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    changing = next((c for c in callbacks if isinstance(c, GradientAccumulationScheduler)), None)
-    epochs = steps = 0
-    while epochs < max_epochs and steps < max_steps:
-        batches_a_step = changing.get_accumulate_grad_batches(epochs) if changing else trainer.accumulate_grad_batches
-        steps += math.ceil(batches / batches_a_step)
-        epochs += 1
-    return epochs if interval == "epoch" else int(min(steps, max_steps))
-
-
-def _max_steps(trainer: pl.Trainer) -> float:
-    """The limit in optimizer steps, which a Trainer of this package keeps to itself; infinite for none."""
-    limit: int = getattr(trainer, "step_limit", trainer.max_steps)
-    return math.inf if limit == -1 else limit
+    else:
+        steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches))  # an epoch
+        end = min(max_epochs, max_steps / steps) if interval == "epoch" else min(max_epochs * steps, max_steps)
+    return None if end == math.inf else math.ceil(end)
 
 
 def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:
