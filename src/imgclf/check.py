@@ -45,16 +45,11 @@ logging.getLogger("hydra.utils").disabled = True  # get_object would print what 
 
 
 def check(config: DictConfig, script: str) -> None:
-    """Hold a configuration against the constructors it names; it stays as it is.
+    """Hold a composed configuration against the constructors it names, and its keys against what the script reads.
 
-    Args:
-        config: composed.
-        script: whose keys it may have.
-
-    Raises:
-        InputError: with a line for each problem, which begins with the full key: a key that is no parameter or that
-            nothing reads, a required one without value, a value that does not fit the annotation, an interpolation
-            that leads nowhere, a target that cannot be imported.
+    Raises InputError, with a line for each problem, which begins with the full key: a key that is no parameter or that
+    nothing reads, a required one without value, a value that does not fit the annotation, an interpolation that leads
+    nowhere, a target that cannot be imported.
     """
     raw = json.dumps(OmegaConf.to_container(config), default=str) + str(HydraConfig.instance().cfg)
     try:

@@ -17,7 +17,7 @@ from imgclf.errors import InputError, say
 from imgclf.log import log, speak
 from imgclf.run_folder import RunFolder
 from imgclf.summary import evaluation_table
-from imgclf.trust import run_config
+from imgclf.trust import read_run_config
 
 
 def evaluate(config: DictConfig) -> None:
@@ -55,8 +55,8 @@ def require_run(config: DictConfig) -> None:
     """Refuse a run without weights; have a folder of pictures matched with the run's classes by name, and, where it was
     chosen anew, prepared as the run has prepared its own but for what the command line says."""
     weights_file(config)
-    run = run_config(RunFolder.existing(config.run), config.trust).data
-    kind: Any = get_class(run._target_)
+    run = read_run_config(RunFolder.existing(config.run), config.trust)["data"]
+    kind: Any = get_class(run["_target_"])
     names = run.get("class_names") or getattr(kind, "class_names", None)
     if names and "class_names" in config.data:
         if not isinstance(names, Sequence):  # of a class whose instances count them
@@ -64,7 +64,7 @@ def require_run(config: DictConfig) -> None:
         OmegaConf.set_struct(config, False)
         given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
         kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
-        run = {"stored_size": getattr(kind, "stored_size", None) or run.resize} | dict(run)
+        run = {"stored_size": getattr(kind, "stored_size", None) or run["resize"]} | run
         own = {k: run[k] for k in kept if k in run and k in config.data and f"data.{k}" not in given}
         config.data.update(own | {"class_names": list(names), "num_classes": run["num_classes"]})
 
@@ -81,7 +81,7 @@ def trained(config: DictConfig) -> tuple[LightningModule, ImageData]:
     """The network as the run configured it, with the weights of the chosen checkpoint, and the images of
     ``config.data``, where it has any, else the run's own, which must be of the form that the network takes."""
     folder = RunFolder.existing(config.run)
-    run = run_config(folder, config.trust)
+    run = OmegaConf.create(read_run_config(folder, config.trust) | {"folder": str(folder.path.absolute())})
     try:
         model: LightningModule = built(run, "model")
     except InputError as error:

@@ -10,7 +10,7 @@ from torch import nn
 
 from imgclf.errors import InputError, hint
 from imgclf.models.classifier import Classifier
-from imgclf.models.head import head_of
+from imgclf.models.misfit import head_of
 from imgclf.models.pretrained import fit_weights, read_weights
 from imgclf.run_folder import RunFolder
 
@@ -32,9 +32,7 @@ def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> No
         parts = ("seed", "val_fraction", "folds", "fold", "test_fraction", "test_seed")
         split = [[there.get(key) or 0 for key in parts] for there in (data, now)]
         if same[0] == same[1] and (split[0] != split[1] or data.get("fit_on", "train") != now.get("fit_on", "train")):
-            log.warning(
-                f"init_from={source}: split otherwise there, it may have trained on images of this validation or test"
-            )
+            log.warning(f"init_from={source}: split otherwise there, it may know images of this validation or test")
 
 
 class Freeze(Callback):

@@ -16,7 +16,7 @@ from imgclf.data.module import ImageData
 from imgclf.errors import InputError
 from imgclf.evaluate import trained
 from imgclf.models.classifier import Classifier
-from imgclf.models.head import head_of
+from imgclf.models.misfit import head_of
 
 Images = NDArray[np.uint8] | Image.Image | str | Path | Sequence[Image.Image | str | Path]
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning import seed_everything
+from pytorch_lightning.callbacks import LambdaCallback
 from torch import Tensor
 
 from imgclf import distributed
 from imgclf.callbacks.drawing import FAINT, INK, contact_sheet
-from imgclf.callbacks.predictions import KeepPredictions
 from imgclf.data.decode import DAMAGE, why
 from imgclf.data.folders import list_pictures
-from imgclf.data.kaggle import KaggleCIFAR10, submission
+from imgclf.data.kaggle import KaggleCIFAR10
 from imgclf.data.module import ImageData
 from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import bare_trainer, require_run, trained
@@ -54,11 +54,12 @@ def predict_process(config: DictConfig) -> None:
     pictures = None if config.images is None else PictureBatches(str(config.images), data, config.sheet)
     if pictures is None and not isinstance(data, KaggleCIFAR10):
         raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
-    keep = KeepPredictions(data.num_classes)
+    kept = bytearray()  # one stretch of memory: many small results between large tensors that are freed cost gigabytes
+    keep = LambdaCallback(on_predict_batch_end=lambda *args: kept.extend(args[2].float().cpu().numpy().tobytes()))
     trainer = bare_trainer(config, keep)
     own = data if pictures is None else None
     trainer.predict(model, dataloaders=pictures, datamodule=own, return_predictions=False)
-    parts = [keep.probabilities] * trainer.world_size
+    parts = [np.frombuffer(kept, np.float32).reshape(-1, data.num_classes)] * trainer.world_size
     if trainer.world_size > 1:
         torch.distributed.all_gather_object(parts, parts[0])
     if pictures is not None:
@@ -68,7 +69,8 @@ def predict_process(config: DictConfig) -> None:
         if config.probabilities:
             with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
                 np.save(out, probabilities)
-        write_whole(file, submission(data.lists()[1], probabilities.argmax(axis=1).tolist(), data.class_names))
+        rows = zip(data.lists()[1], probabilities.argmax(axis=1).tolist(), strict=True)
+        write_whole(file, "".join(["id,label\n", *(f"{number},{data.class_names[label]}\n" for number, label in rows)]))
         say(f"\n{len(probabilities):,} images classified: {file}")
 
 

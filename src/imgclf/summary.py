@@ -7,12 +7,9 @@ from typing import Any
 
 
 def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> str:
-    """What a run came to: at most 80 columns but for the folder's own length.
+    """What a run came to, from metrics.json: at most 80 columns but for the folder's own length.
 
-    Args:
-        metrics: contents of metrics.json.
-        folder: the run folder.
-        on_board: whether TensorBoard has something to show of it.
+    ``on_board``: whether TensorBoard has something to show of it.
     """
     # JSON has no other sign for what is no number.
     metrics = {name: math.nan if value is None and "/" in name else value for name, value in metrics.items()}

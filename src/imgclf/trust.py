@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import Profiler
@@ -22,16 +21,12 @@ from imgclf.run_folder import RunFolder
 # Allowed are classes of these kinds of these modules, plain ones (such as augmentations), and makers of networks.
 _KINDS = (nn.Module, Optimizer, Callback, Logger, Strategy, LightningDataModule, Metric, Profiler, Trainer)
 _LIGHTNING = (
-    *("callbacks.device_stats_monitor.", "callbacks.early_stopping.", "callbacks.gradient_accumulation_scheduler."),
-    *("callbacks.lr_monitor.", "callbacks.timer.", "callbacks.weight_averaging.", "loggers.csv_logs."),
-    *("loggers.tensorboard.", "profilers.", "strategies.ddp."),
+    *("callbacks.device_stats_monitor.", "callbacks.early_stopping.", "callbacks.lr_monitor.", "callbacks.timer."),
+    *("callbacks.weight_averaging.", "loggers.csv_logs.", "loggers.tensorboard.", "profilers.", "strategies.ddp."),
 )
 _MODULES = (
-    "imgclf.",
+    *("imgclf.", "torch.nn.modules.", "torch.optim.", "torchvision.transforms.v2."),
     *("torchmetrics.classification.", "torchmetrics.aggregation.", "torchmetrics.collections."),
-    "torch.nn.modules.",
-    "torch.optim.",
-    "torchvision.transforms.v2.",
     *(f"pytorch_lightning.{name}" for name in _LIGHTNING),
 )
 _PLAIN = ("imgclf.data.",)
@@ -39,11 +34,6 @@ _FILES = ("save_dir", "dirpath", "dir_path", "file", "log_dir", "default_root_di
 _NAMES = ("filename", "sub_dir", "version", "name")  # joined to those
 WEIGHING = ("loss.", "model.metrics.")  # where ``weights`` are no file's
 _DOWNLOADS = {"download": False, "url": "", "weights": None, "weights_backbone": None, "pretrained": None}
-
-
-def run_config(folder: RunFolder, trust: Collection[str] = ()) -> DictConfig:
-    """As :func:`read_run_config`, with the folder where it lies now."""
-    return OmegaConf.create(read_run_config(folder, trust) | {"folder": str(folder.path.absolute())})
 
 
 def read_run_config(
@@ -59,8 +49,10 @@ def read_run_config(
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.?", name):
             raise InputError(f"trust={name}: give names like mine.Net, or mine. for all that the module mine defines")
     config = {key: node for key, node in folder.read_config().items() if purpose != "use" or key != "logger"}
-    net = _own_net(config)
-    weights = net.get("weights")
+    model = config.get("model")
+    net: Any = model.get("net") if isinstance(model, dict) else None
+    is_own = isinstance(net, dict) and str(net.get("_target_")).startswith("imgclf.models.")  # made from weights here
+    weights = net.get("weights") if is_own else None
     try:
         problems = list(_problems(config, "", trust))
     except RecursionError:
@@ -71,7 +63,9 @@ def read_run_config(
     files = own if purpose == "use" else folder.path.rglob("*")
     files = [file for file in files if "wandb" not in file.relative_to(folder.path).parts[:-1]]  # it puts its own there
     problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
-    if weights and purpose != "use":  # a checkpoint has later ones; without one the run needs those that it began from
+    if (
+        isinstance(weights, str) and weights and purpose != "use"
+    ):  # a checkpoint has later ones; without one the run needs those that it began from
         net["weights"] = weights
         library = "timm." if "timm" in net["_target_"] else "torchvision."
         is_here = Path(weights).is_file() or (purpose == "resume" and folder.last.exists())
@@ -81,15 +75,6 @@ def read_run_config(
         more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
         raise InputError("\n".join([f"{folder.config_file}:", *problems[:5], *more]))
     return config
-
-
-def _own_net(config: dict[str, Any]) -> dict[str, Any]:
-    """The node of a network that this package makes from weights; an empty one where there is none."""
-    node: Any = config
-    for key in ("model", "net"):
-        node = node.get(key) if isinstance(node, dict) else None
-    is_own = isinstance(node, dict) and str(node.get("_target_")).startswith("imgclf.models.")
-    return node if is_own and isinstance(node.get("weights"), str) else {}
 
 
 def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
@@ -167,7 +152,4 @@ def _refusal(target: Any, trust: Collection[str]) -> str | None:
             allowed = (*trusted, home) if makes and is_maker else trusted
         if home.startswith(allowed):
             return None
-    return (
-        "a run folder may build only networks, data, optimizers, schedules and callbacks of this package, torch and "
-        f"Lightning. If you know that {target} does no harm here, add 'trust=[{module or target}.]'"
-    )
+    return f"a run folder may not build this; if you know that it does no harm, add 'trust=[{module or target}.]'"

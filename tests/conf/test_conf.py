@@ -93,7 +93,7 @@ def test_every_file_is_without_mistakes(schema: dict[str, Any]) -> None:
         ("model/mlp", "{_target_: imgclf.models.mlp.MLP, dropout: 1.5}", "1.5"),
         ("data/arrays", "{augmentations: {a: {_target_: imgclf.data.transforms.PadCropFlip, pad: 2}}}", "pad"),
         ("optimizer/sgd", "{_target_: imgclf.optimizers.grouped.SGD, _partial_: true, momentun: 0.9}", "momentun"),
-        ("callbacks/early_stopping", "{a: {_target_: pytorch_lightning.callbacks.EarlyStopping, mod: min}}", "mod"),
+        ("callbacks/early_stopping", "{a: {_target_: imgclf.callbacks.stop.EarlyStopping, mod: min}}", "mod"),
         ("experiment/mlp_fashion_mnist", "{trainer: {max_epoch: 3}}", "max_epoch"),
     ],
 )

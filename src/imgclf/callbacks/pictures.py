@@ -1,6 +1,5 @@
 """Pictures for the loggers: what the network is fed, and what it takes for something else."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,6 @@ from imgclf.callbacks.loggers import last_step, log_picture, pages, shows
 from imgclf.figures.curves import VERMILLION
 from imgclf.ranges import AtLeast1, require
 
-log = logging.getLogger(__name__)
 _COLUMNS = 4  # of images side by side
 
 
@@ -62,7 +60,6 @@ class ValidationPicture(Callback, ABC):
     every_n_epochs: int
     _found: tuple[Tensor, ...] = ()  # of a validation that is not drawn yet
     _step = 0
-    _has_warned = False
 
     @abstractmethod
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
@@ -80,18 +77,11 @@ class ValidationPicture(Callback, ABC):
         self._found = ()
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        if not shows(trainer):
-            return
-        if isinstance(outputs, Tensor) and outputs.ndim == 2:
+        if shows(trainer):
             found = self.found(outputs.detach(), *batch)
             if self._found:
                 found = self.kept(tuple(map(torch.cat, zip(self._found, found, strict=True))))
-            self._found = found
-            self._step = last_step(trainer)
-        elif not self._has_warned:
-            name = type(pl_module).__name__
-            log.warning(f"{type(self).__name__} draws nothing: it needs the logits (n, k) from {name}.validation_step")
-            self._has_warned = True
+            self._found, self._step = found, last_step(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Every n-th epoch or, between validations, the next.
@@ -117,17 +107,15 @@ class Confusion(ValidationPicture):
 
     def __init__(self, every_n_epochs: AtLeast1) -> None:
         require("callbacks.confusion", Confusion.__init__, locals())
-        self.every_n_epochs, self.num_classes = every_n_epochs, 0
+        self.every_n_epochs = every_n_epochs
 
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        self.num_classes = logits.shape[1]
         return logits.argmax(dim=1), labels
 
     def draw(self, trainer: Trainer, step: int, *found: Tensor) -> None:
-        predicted, labels = found
-        k = self.num_classes  # counted by hand, as torchmetrics takes images x classes² where it must be deterministic
+        (predicted, labels), names = found, class_names(trainer)
+        k = len(names)  # counted by hand, as torchmetrics takes images x classes² where it must be deterministic
         counts = torch.bincount(labels * k + predicted, minlength=k * k).view(k, k).numpy()
-        names = class_names(trainer)
         log_picture(trainer, "validation/confusion", confusion_picture(counts, names), step)
         log_picture(trainer, "validation/accuracy_by_class", accuracy_picture(counts, names), step)
 

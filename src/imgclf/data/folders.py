@@ -20,29 +20,26 @@ def is_litter(name: str) -> bool:
     return _LITTER.fullmatch(name) is not None
 
 
-def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """All picture files of a folder and its folders, by path, and what else lies there but litter.
+def pictures(folder: Path) -> list[Path]:
+    """All picture files of a folder and its folders, by path; what else lies there but litter is told.
 
     Links to folders are followed, but for those to a folder above, which would give the same pictures again and again.
     """
     found: list[Path] = []
     others: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        back = [name for name in folders if _leads_back(Path(place, name))]
+        back = [name for name in folders if Path(place).resolve().is_relative_to(Path(place, name).resolve())]
         folders[:] = [name for name in folders if not is_litter(name) and name not in back]
         names += back
         for file in (Path(place, name) for name in names if not is_litter(name)):
             (found if file.suffix.lower() in SUFFIXES and file.is_file() else others).append(file)
-    return sorted(found), sorted(others)
+    if others:
+        log.warning(f"{folder}: {len(others):,} file(s) that are no pictures are left out, {min(others)} first")
+    return sorted(found)
 
 
 def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename}: {error.strerror}; give yourself access, or its pictures would be left out")
-
-
-def _leads_back(folder: Path) -> bool:
-    """Whether it is a link to a folder above it."""
-    return folder.is_symlink() and any(above.resolve().is_relative_to(folder.resolve()) for above in folder.parents)
 
 
 def part_folder(folder: Path, part: str) -> Path | None:
@@ -81,9 +78,7 @@ def list_pictures(given: str) -> list[Path]:
     """The picture files that ``images=`` names: one file, a folder with all below it, or a pattern (``a/**/*.jpg``)."""
     path = Path(given)
     if path.is_dir():
-        files, others = pictures(path)
-        if others:
-            log.warning(f"{path}: {len(others):,} file(s) that are no pictures are left out, {others[0]} first")
+        files = pictures(path)
     elif path.exists() or not any(letter in given for letter in "*?["):
         files = [path] if path.is_file() else []
     else:

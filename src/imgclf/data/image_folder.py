@@ -117,9 +117,7 @@ class ImageFolder(ImageData):
                 self._require_every_class(listed[0][1])  # before they are decoded; afterwards some may be left out
             images, kept = decoded(files, labels, self.dir, self.decode, part=part, **self.how)
             if len(kept) < len(files):  # which ones, was told when they were decoded
-                log.warning(
-                    f"{self.dir}: {len(files) - len(kept):,} of {len(files):,} pictures are left out as damaged"
-                )
+                log.warning(f"{self.dir}: {len(files) - len(kept):,} damaged of {len(files):,} pictures are left out")
             self._parts[part] = images, int(np.searchsorted(kept, len(listed[0][0])))
         return self._parts[part]
 
@@ -129,9 +127,7 @@ class ImageFolder(ImageData):
             raise InputError(f"{self.dir} has no picture of {', '.join(lacking)} to train on: add some")
 
     def _listed(self, folder: Path) -> tuple[list[Path], list[int]]:
-        found, others = pictures(folder)
+        found = pictures(folder)
         if not found:
             raise InputError(f"{folder} holds no picture: give a folder of CLASS/PICTURE")
-        if others:
-            log.warning(f"{folder}: {len(others)} file(s) that are no pictures are left out, {others[0]} first")
         return found, labels_of(found, folder, self.class_names)

@@ -5,7 +5,6 @@ chapter's small sample, ``sampleSubmission.csv`` (``id,label``, every label the 
 """
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ class KaggleCIFAR10(ImageData):
     """
 
     class_names = CLASSES
-    has_test_labels = False
 
     def __init__(self, dir: str, stored_size: AtLeast1, cache_dir: str | None, **options: Any) -> None:
         super().__init__(**options)
@@ -141,9 +139,3 @@ def _ids(folder: Path) -> set[int]:
     if strays := [name for name in names if not (name.endswith(".png") and name[:-4].isdecimal())]:
         raise InputError(f"{folder} holds {strays[0]}, which is no picture <id>.png: move it elsewhere")
     return {int(name[:-4]) for name in names}
-
-
-def submission(ids: Sequence[int], labels: Sequence[int], class_names: Sequence[str]) -> str:
-    """submission.csv: ``id,label``, then a line for each of the ids, in their order; labels are positions of names."""
-    lines = [f"{number},{class_names[label]}\n" for number, label in zip(ids, labels, strict=True)]
-    return "".join(["id,label\n", *lines])

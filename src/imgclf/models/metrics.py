@@ -1,4 +1,4 @@
-"""Metrics over the classes that have images; torchmetrics counts a class without any as 0."""
+"""Metrics over the classes that have images; torchmetrics may count a class without any as 0."""
 
 from typing import Any, cast
 

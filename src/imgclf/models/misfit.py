@@ -1,4 +1,4 @@
-"""Whether a network takes the images that it is built for: found out before any is read."""
+"""What a network takes and gives: whether images of the form that it is built for, and which layer its classes."""
 
 import torch
 from torch import Tensor, nn
@@ -35,3 +35,12 @@ def _outcome(net: nn.Module, image: Tensor) -> tuple[int | str, ...] | Exception
         return tuple(found.shape) if isinstance(found, Tensor) else (type(found).__name__,)
     except Exception as error:  # of a layer that the image does not fit
         return error
+
+
+def head_of(net: nn.Module, num_classes: int) -> str:
+    """The name of the last linear layer or convolution that has ``num_classes`` outputs; an InputError if none has."""
+    kinds = (nn.Linear, nn.Conv2d)
+    found = [name for name, m in net.named_modules() if isinstance(m, kinds) and len(m.weight) == num_classes]
+    if not found:
+        raise InputError(f"{type(net).__name__} has no linear layer or convolution with {num_classes} outputs")
+    return found[-1]
