@@ -81,7 +81,3 @@ class Board:
         """The last picture, uint8 (height, width, 3)."""
         encoded = self.events.Images(tag)[-1].encoded_image_string
         return np.array(Image.open(io.BytesIO(encoded)).convert("RGB"))
-
-    def text(self, tag: str) -> str:
-        """The last text."""
-        return self.events.Tensors(f"{tag}/text_summary")[-1].tensor_proto.string_val[0].decode()

@@ -24,13 +24,13 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     """The configuration to start from and the arguments as Hydra takes them: flags last, paths quoted, and what a
     folder that they name adds."""
     overrides, flags = _split(typed)
-    given = {_key(a): a.partition("=")[2].strip("'\"") for a in overrides}
-    overrides = [quoted(a) if _key(a) in _PATHS else a for a in overrides]
+    given = {key_of(a): a.partition("=")[2].strip("'\"") for a in overrides}
+    overrides = [quoted(a) if key_of(a) in _PATHS else a for a in overrides]
     for key, value in given.items():
         if key in ("hydra.run.dir", "hydra.sweep.dir") and not value:
             raise InputError(f"{key}= is empty: give the folder, or leave it out")
         if (CONF / key).is_dir():
-            _require_choice(key, [a.partition("=")[2] for a in overrides if _key(a) == key and not a.startswith("~")])
+            _require_choice(key, [a.partition("=")[2] for a in overrides if key_of(a) == key and not a.startswith("~")])
     is_sweep = bool({"-m", "--multirun"} & set(flags))
     if is_sweep and name != "train":
         raise InputError(f"scripts/{name}.py does one thing at a time: leave -m out")
@@ -52,7 +52,7 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     if keys == ["resume"] and "trainer" in given:  # which would put its own values in the place of the run's
         raise InputError(f"resume={given['resume']} keeps its trainer: give trainer.accelerator=cpu, or the like")
     if keys == ["rerun"]:
-        changes = [a for a in overrides if _key(a) not in ("rerun", "trust", "hydra.run.dir")]
+        changes = [a for a in overrides if key_of(a) not in ("rerun", "trust", "hydra.run.dir")]
         if changes:
             raise InputError(f"rerun={given['rerun']} does a run again as it was: leave {' '.join(changes)} out")
     return _of_the_run(name, keys[0], given, overrides + flags)
@@ -64,7 +64,7 @@ def _split(typed: list[str]) -> tuple[list[str], list[str]]:
     return overrides, [a for a in typed if a not in overrides]
 
 
-def _key(argument: str) -> str:
+def key_of(argument: str) -> str:
     """What an argument is about: ``+a.b=1`` and ``~a.b`` are about ``a.b``."""
     return argument.lstrip("+~").partition("=")[0]
 
@@ -124,12 +124,12 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
         begun, directory = [str(a) for a in about["arguments"]], Path(about["directory"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or start a new sweep") from error
-    keys = {_key(a) for a in overrides}
+    keys = {key_of(a) for a in overrides}
     is_own = not hasattr(os, "getuid") or file.stat().st_uid == os.getuid()
     if not is_own and "trust" not in keys:  # its launcher could start any program
         raise InputError(f"{file} is not yours; if you know that it does no harm, add trust=[]: {shlex.join(begun)}")
     kept, flags_begun = _split(begun)
-    kept = [a for a in kept if _key(a) not in {*keys, "sweep.resume", "hydra.sweep.dir"}]
+    kept = [a for a in kept if key_of(a) not in {*keys, "sweep.resume", "hydra.sweep.dir"}]
     flags_kept, is_kept = [], True
     for word in flags_begun:
         is_kept = word not in flags if word[:1] == "-" else is_kept  # a value goes with its flag
@@ -138,7 +138,7 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
     here = [quoted(f"{key}={Path(path).absolute()}") for key in ("sweep.resume", "hydra.sweep.dir")]
     if directory.is_dir():
         os.chdir(directory)  # relative paths mean what they meant
-    return [*kept, *(a for a in overrides if _key(a) not in ("sweep.resume", "trust")), *here, *flags_kept, *flags]
+    return [*kept, *(a for a in overrides if key_of(a) not in ("sweep.resume", "trust")), *here, *flags_kept, *flags]
 
 
 def _what_help_needs(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from imgclf import distributed
-from imgclf.arguments import task_overrides
+from imgclf.arguments import key_of, task_overrides
 from imgclf.build import built, built_group, built_trainer, load_weights, require_same_form
 from imgclf.data.module import ImageData
 from imgclf.distributed import is_first
@@ -62,7 +62,7 @@ def require_run(config: DictConfig) -> None:
         if not isinstance(names, Sequence):  # of a class whose instances count them
             names = map(str, range(run["num_classes"]))
         OmegaConf.set_struct(config, False)
-        given = [override.lstrip("+").partition("=")[0] for override in task_overrides()]
+        given = [key_of(override) for override in task_overrides()]
         kept = ("in_channels", "stored_size", "fit", "resize", "mean", "std") if "data" in given else ()
         run = {"stored_size": getattr(kind, "stored_size", None) or run["resize"]} | run
         own = {k: run[k] for k in kept if k in run and k in config.data and f"data.{k}" not in given}

@@ -55,7 +55,6 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
     changed = [line for line in changed if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
-    folder.read_overrides()
     if not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):
         # One killed in its first epoch has nothing to lose, and starts over; a batch job does in any case.
         raise InputError(f"there is no {folder.last} to continue from: restore it, or begin anew in another folder")

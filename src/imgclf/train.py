@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
 
 from imgclf import distributed, slurm
-from imgclf.arguments import task_overrides
+from imgclf.arguments import key_of, task_overrides
 from imgclf.build import build, built_loggers, built_trainer, frozen, load_weights
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import EpochTable
@@ -130,11 +130,16 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         for file in place.glob(".*.tmp"):  # what a killed process has left half written
             file.unlink(missing_ok=True)
     about = provenance()
+    # Else a program of the user's own calls, or has composed another run since.
+    by_hydra = HydraConfig.initialized() and folder.path.is_relative_to(HydraConfig.get().runtime.output_dir)
+    typed = task_overrides() if by_hydra else []
     if "resume" in config:
         refuse_to_resume(config, folder)
         warn_of_differences(folder.read_run(), about, when="before")
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
+        kept = [o for o in folder.read_overrides() if key_of(o) not in map(key_of, typed)]
+        typed = [*kept, *(o for o in typed if key_of(o) not in ("resume", "trust"))]
     else:
         if (folder.path / "sweep.json").exists():
             raise InputError(f"{folder.path} is the folder of a sweep: choose another")
@@ -144,12 +149,10 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         start = {"start": now()}
         if "rerun" in config:
             start["rerun_of"] = str(Path(config.rerun).absolute())
-        # Else a program of the user's own calls, or has composed another run since.
-        by_hydra = HydraConfig.initialized() and folder.path.is_relative_to(HydraConfig.get().runtime.output_dir)
-        given = RunFolder(config.rerun).read_overrides() if "rerun" in config else task_overrides() if by_hydra else []
-        if config.get("sweep", {}).get("seeds", 1) > 1:  # one of the seeds, which nobody has typed
-            given = [override for override in given if not override.startswith("seed=")] + [f"seed={config.seed}"]
-        write_whole(folder.overrides_file, yaml.safe_dump(given))
+            typed = RunFolder(config.rerun).read_overrides()
+    if config.get("sweep", {}).get("seeds", 1) > 1:  # one of the seeds, which nobody has typed
+        typed = [o for o in typed if key_of(o) != "seed"] + [f"seed={config.seed}"]
+    write_whole(folder.overrides_file, yaml.safe_dump(typed))
     folder.error_file.unlink(missing_ok=True)
     write_whole(folder.config_file, OmegaConf.to_yaml(OmegaConf.create(frozen(config))))
     folder.write_run(**about, **start, seed=config.seed, outcome="running")
@@ -158,7 +161,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
 @contextlib.contextmanager
 def _left_if_refused(folder: RunFolder) -> Any:
     """Leave a run as it was, such as finished, where going on with it is refused before there is a new checkpoint."""
-    files = (folder.config_file, folder.run_file, folder.error_file, folder.metrics_file)  # the last: it is finished
+    files = (folder.config_file, folder.overrides_file, folder.run_file, folder.error_file, folder.metrics_file)
     texts = {file: file.read_bytes() for file in files if folder.has_begun and file.exists()}
     before = {file: file.stat().st_mtime_ns for file in folder.checkpoints.glob("*")}
     try:

@@ -112,6 +112,7 @@ def test_what_a_resumed_run_can_do_without_and_halves_that_a_killed_one_has_left
     (run / ".metrics.csv.123.tmp").write_text("ha")
     door(*MORE.split(), "data.eval_batch_size=50")
     assert metrics(run)["epochs"] == 2
+    assert (run / OVERRIDES).read_text() == "- trainer.max_epochs=2\n- data.eval_batch_size=50\n"
     assert not list(run.rglob("*.tmp"))
 
 

@@ -1,10 +1,8 @@
-"""Beside loss and accuracy: curves within an epoch, speed, memory, the planned rate, the command, weights."""
+"""Beside loss and accuracy: curves within an epoch, speed, memory, the planned rate, weights."""
 
 import math
 import re
-import shlex
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from torch.optim import Optimizer
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows, writers
 from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1, require
-from imgclf.run_folder import RunFolder
 from imgclf.schedules.callback import Schedule
 
 _STATUS = Path("/proc/self/status")
@@ -148,22 +145,6 @@ class PlannedRate(Callback):
                 if update * steps >= trainer.global_step:
                     rate = schedule.initial_rate(trainer) * schedule.curve(update, total)
                     log_scalars(trainer, {"lr/planned": rate}, update * steps)
-
-
-class RunText(Callback):
-    """The command that gives this run again, where it came from, and its whole configuration, from its folder.
-
-    A resumed run adds what it was resumed with at the step from which it goes on.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = RunFolder(trainer.default_root_dir)
-        texts = {"command": f"uv run scripts/train.py {shlex.join(folder.read_overrides())}"}
-        files = {"provenance": folder.run_file, "configuration": folder.config_file}
-        texts |= {tag: file.read_text(encoding="utf-8") for tag, file in files.items() if file.is_file()}
-        for writer in writers(trainer):
-            for tag, text in texts.items():
-                writer.add_text(f"run/{tag}", textwrap.indent(text, "    "), trainer.global_step)
 
 
 class Histograms(Callback):
