@@ -1,6 +1,6 @@
 """A research template for image classification.
 
-From Python, ``imgclf.fit(imgclf.compose(["model=lenet"]))`` trains, ``imgclf.load("logs/...").predict(pictures)`` uses.
+``imgclf.fit(imgclf.compose(["model=lenet"]))`` trains, ``imgclf.load("logs/...").predict(pictures)`` uses.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def fit(config: "DictConfig") -> dict[str, Any] | None:
 
 
 def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -> "Predictor":
-    """A run's network with its own preprocessing: ``predict``, ``embed``, ``class_names``; see ``imgclf.inference``."""
+    """A run's network with its own preprocessing: ``predict``, ``embed``, ``class_names``."""
     from imgclf.inference import load
 
     return load(run, checkpoint, trust)

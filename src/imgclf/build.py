@@ -1,5 +1,6 @@
 """Objects from the nodes of a configuration, and weights from checkpoints."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from imgclf.models.pretrained import read_checkpoint
 from imgclf.ranges import smaller_is_better
 from imgclf.slurm import slurm_tasks
 from imgclf.tensorboard import KEPT_ELSEWHERE
+
+log = logging.getLogger(__name__)
 
 
 def built(config: DictConfig, key: str, *args: Any, **kwargs: Any) -> Any:
@@ -66,6 +69,8 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
     if config.data.get("sampler") == "balanced" == OmegaConf.select(config, "loss.class_weights") and not goes_on:
         raise InputError("data.sampler=balanced, loss.class_weights=balanced weigh rare classes twice: leave one out")
     callbacks = built_group(config, "callbacks")
+    if "checkpoint" not in (config.get("callbacks") or {}):
+        log.warning("callbacks: none keeps checkpoints; a file of your own begins with defaults: [default]")
     _require_measured(config, model, callbacks)
     return data, model, [built(config, "schedule"), *freezing, *callbacks.values()]
 
@@ -143,7 +148,8 @@ def load_weights(model: LightningModule, file: Path, *, to_go_on: bool = False) 
     if to_go_on and (lacking := [key for key in others if key not in checkpoint]):
         raise InputError(f"{file} cannot be continued from, it lacks {', '.join(lacking)}: restore it or train again")
     try:
-        own, weights = model.state_dict().keys(), checkpoint["state_dict"]
+        own, weights = model.state_dict(), checkpoint["state_dict"]
+        weights |= {n: v for n, v in own.items() if n.startswith("loss.") and n not in weights}  # an average has none
         for name in [name for name in weights if name not in own and name.startswith("loss.")]:
             del weights[name]  # where the network is only used; a copy would lose versions, for which some parts ask
         model.load_state_dict(weights)

@@ -86,14 +86,15 @@ def _known(script: str) -> dict[str, Any]:
     for name in files.get(script, (script,)):
         file = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
         known |= {group: {} for entry in file["defaults"] if isinstance(entry, dict) for group in entry} | file
-    return {key: value for key, value in known.items() if key not in ("defaults", "hydra", "frozen")}
+    elsewhere = {"metrics", "debug", "search", "experiment"}  # where the files of these groups put their keys
+    return {key: value for key, value in known.items() if key not in {*elsewhere, "defaults", "hydra", "frozen"}}
 
 
 def _own_keys(values: dict[str, Any], known: dict[str, Any], path: str, raw: str) -> Iterator[str]:
     for key, value in values.items():
         full = f"{path}{key}"
         if key not in known:
-            if re.search(rf"\$\{{{re.escape(full)}[}}.[]", raw) is None:
+            if value != {} and re.search(rf"\$\{{{re.escape(full)}[}}.[]", raw) is None:
                 remedy = hint(key, known, f"{path}{{}}")
                 yield f"{full}={_show(value)}: nothing reads this key. {remedy}; or refer to it by ${{{full}}}"
             continue

@@ -52,7 +52,7 @@ def predict_process(config: DictConfig) -> None:
     model, data = trained(config)
     model.average_flips, folder = config.average_flips, RunFolder(config.run)
     pictures = None if config.images is None else PictureBatches(str(config.images), data, config.sheet)
-    if pictures is None and not isinstance(data, KaggleCIFAR10):
+    if pictures is None and type(data).read_unlabelled is ImageData.read_unlabelled:
         raise InputError(f"{type(data).__name__} has no unlabelled images: give some by images=FOLDER")
     kept = bytearray()  # one stretch of memory: many small results between large tensors that are freed cost gigabytes
     keep = LambdaCallback(on_predict_batch_end=lambda *args: kept.extend(args[2].float().cpu().numpy().tobytes()))
@@ -64,12 +64,13 @@ def predict_process(config: DictConfig) -> None:
         torch.distributed.all_gather_object(parts, parts[0])
     if pictures is not None:
         pictures.answer(folder, parts[0], config.rows)
-    elif distributed.is_first() and isinstance(data, KaggleCIFAR10):  # which it is
+    elif distributed.is_first():
         file, probabilities = folder.path / "submission.csv", np.concatenate(parts)
         if config.probabilities:
             with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
                 np.save(out, probabilities)
-        rows = zip(data.lists()[1], probabilities.argmax(axis=1).tolist(), strict=True)
+        ids = data.lists()[1] if isinstance(data, KaggleCIFAR10) else range(len(probabilities))
+        rows = zip(ids, probabilities.argmax(axis=1).tolist(), strict=True)
         write_whole(file, "".join(["id,label\n", *(f"{number},{data.class_names[label]}\n" for number, label in rows)]))
         say(f"\n{len(probabilities):,} images classified: {file}")
 

@@ -9,7 +9,7 @@ from imgclf.build import frozen
 from imgclf.errors import InputError
 from imgclf.run_folder import RunFolder, flat
 from imgclf.slurm import is_restarted
-from imgclf.trust import WEIGHING
+from imgclf.trust import DOWNLOADS, WEIGHING
 
 # What a resumed run keeps.
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
@@ -26,7 +26,7 @@ def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
     keys = [k for k in keys if k in then or now_given[k] not in (None, [])]  # a newer version's, and not made use of
     measured = [k for k in ("data.mean", "data.std") if now_given.get(k, "") is None]  # by the run itself
     ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured)
-    fetched = [k for k in keys if re.search(r"\.(download|weights|url)$", k) and not k.startswith(WEIGHING)]
+    fetched = [k for k in keys if k.rpartition(".")[2] in DOWNLOADS and not k.startswith(WEIGHING)]
     keys = [k for k in keys if k not in (*ignored, *fetched)]
     return [f"{key} was {then.get(key, 'not there')}, is {now_given.get(key, 'gone')}" for key in keys]
 

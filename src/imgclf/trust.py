@@ -33,7 +33,7 @@ _PLAIN = ("imgclf.data.",)
 _FILES = ("save_dir", "dirpath", "dir_path", "file", "log_dir", "default_root_dir", "cache_dir")
 _NAMES = ("filename", "sub_dir", "version", "name")  # joined to those
 WEIGHING = ("loss.", "model.metrics.")  # where ``weights`` are no file's
-_DOWNLOADS = {"download": False, "url": "", "weights": None, "weights_backbone": None, "pretrained": None}
+DOWNLOADS = {"download": False, "url": "", "weights": None, "weights_backbone": None, "pretrained": None}
 
 
 def read_run_config(
@@ -103,8 +103,8 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
             elif path and not is_trusted and _leaves_folder(key, value):
                 package = target.partition(".")[0]
                 yield f"{full}={value}: a run folder writes into itself only; 'trust=[{package}.]' lets a class do more"
-            elif key in _DOWNLOADS and value and not _weighs(full, value, target, is_trusted):  # 1 is as good as True
-                node[key] = _DOWNLOADS[key]  # only what the command line asks for is downloaded
+            elif key in DOWNLOADS and value and not _weighs(full, value, target, is_trusted):  # 1 is as good as True
+                node[key] = DOWNLOADS[key]  # only what the command line asks for is downloaded
             else:
                 yield from _problems(value, full, trust)
     elif isinstance(node, str) and "${" in node.replace("${folder}", ""):
@@ -113,7 +113,7 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
 
 def _weighs(key: str, value: Any, target: str, is_trusted: bool) -> bool:
     """Whether it is numbers, or a metric's or loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
-    is_own = is_trusted or target.startswith("imgclf.models.losses.")
+    is_own = is_trusted or target.startswith("imgclf.")
     is_list = isinstance(value, list) and key.endswith(".weights") and not target.startswith("torchvision.")
     return is_list or target.startswith("torchmetrics.") or (is_own and key.startswith(WEIGHING))
 

@@ -97,7 +97,8 @@ class StepScalars(Callback):
             sums = torch.stack([totals.loss_sum, totals.correct, totals.count.float()])
             sums = trainer.strategy.reduce(sums, reduce_op="sum").cpu()
             loss, right, images = (sums - self._sums if self._epoch == trainer.current_epoch else sums).tolist()
-            found |= {"train/loss_step": loss / images, "train/acc_step": right / images}
+            if images:  # none where a step of one's own does not count them
+                found |= {"train/loss_step": loss / images, "train/acc_step": right / images}
             self._epoch, self._sums = trainer.current_epoch, sums
         log_scalars(trainer, found, trainer.global_step)
 

@@ -159,7 +159,7 @@ class ImageData(LightningDataModule):
                 self.mean, self.std = images.part(train).mean_and_std()
             if self.fit_on == "train_valid":
                 train = np.sort(np.concatenate([train, val]))
-            everything = images if len(train) == len(images) else images.part(train)
+            everything = images if np.array_equal(train, np.arange(len(images))) else images.part(train)
             self.train_set, self.val_set = self._near(everything), self._near(images.part(val))
         else:
             setattr(self, f"{part}_set", self._near(images) if part == "test" else images)

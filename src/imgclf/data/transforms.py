@@ -7,10 +7,12 @@ are on a GPU. What takes no generator, as the transforms of torchvision's v2, ge
 
 import inspect
 import math
+import random
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from pydantic import Field
@@ -32,20 +34,29 @@ def batched(transform: Transform) -> Transform:
         seed(generator)
         if images.dtype != torch.uint8:  # of an augmentation before it; those of torchvision expect floats up to 1
             images = images.clamp(0, 255).round().to(torch.uint8)
-        return torch.stack([transform(image) for image in images])
+        found = torch.stack([transform(image) for image in images])
+        if found.is_floating_point() and found.max() <= 1:
+            name = type(transform).__name__
+            raise InputError(f"data.augment: {name} gives floats up to 1, expected 0 to 255: leave scaling out")
+        return found
 
     return each
 
 
 def seed(generator: torch.Generator) -> None:
-    """Seed torch's global random numbers from a generator, for what draws from those."""
-    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    """Seed the global random numbers of torch, numpy and Python from a generator, for what draws from those."""
+    drawn = int(torch.randint(2**62, (), generator=generator))
+    torch.manual_seed(drawn)
+    np.random.seed(drawn % 2**32)
+    random.seed(drawn)
 
 
 def uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform draws in [0, 1), float32, made where the generator lives, on the images' device."""
     source = images.device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=source).to(images.device, non_blocking=True)
+    # Not on Apple's GPUs, which would read what has been freed by then.
+    is_cuda = images.device.type == "cuda"
+    return torch.rand(shape, generator=generator, device=source).to(images.device, non_blocking=is_cuda)
 
 
 def area_range(min_area: float, max_area: float) -> tuple[float, float]:

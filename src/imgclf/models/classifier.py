@@ -21,6 +21,7 @@ from imgclf.ranges import AtLeast1, FractionBelow1, require
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 Batch = tuple[Tensor, Tensor]
+_PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 class Classifier(LightningModule):
@@ -71,6 +72,8 @@ class Classifier(LightningModule):
         super().__init__()
         require("model", Classifier.__init__, locals())
         self.save_hyperparameters(ignore=["net", "loss", "optimizer", "metrics"], logger=False)
+        for name in [name for name, value in self.hparams.items() if not isinstance(value, _PLAIN)]:
+            del self.hparams[name]
         self.net, self.num_classes, self.label_smoothing = net, num_classes, label_smoothing
         self.channels_last, self.to_compile, self.make_optimizer = channels_last, compile, optimizer
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing) if loss is None else loss
@@ -83,8 +86,15 @@ class Classifier(LightningModule):
         self.average_flips = average_flips
         self.totals = {stage: Totals() for stage in ("train", "val", "test")}  # running loss and accuracy
         more = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
+        if taken := {*type(self).metric_names} & {*more}:
+            raise InputError(f"model.metrics.{min(taken)}: this is measured in any case; give it another name")
         # Groups that share their sums are found by a first batch: top-5 would be taken for accuracy where all is right.
         alike = MetricCollection(dict(more), compute_groups=False)
+        try:
+            alike.clone()(torch.full((2, num_classes), 1 / num_classes), torch.tensor([0, num_classes - 1]))
+        except (ValueError, RuntimeError, TypeError, IndexError) as error:
+            told = f"they get probabilities (n, {num_classes}) and labels (n,): choose multiclass ones for so many"
+            raise InputError(f"model.metrics: {str(error).partition(chr(10))[0]}; {told}") from error
         self.more = nn.ModuleDict({f"{s}_more": alike.clone(prefix=f"{s}/") for s in ("val", "test")})
         self.metric_names = (*type(self).metric_names, *more)
         self.input_shape = (1, in_channels, image_size, image_size)
@@ -100,6 +110,8 @@ class Classifier(LightningModule):
             wanted = fast and any(isinstance(module, nn.Conv2d) for module in self.net.modules())
         self.memory_format = torch.channels_last if wanted else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
+        if self.to_compile in ("reduce-overhead", "max-autotune") and self.trainer.accumulate_grad_batches > 1:
+            raise InputError(f"model.compile={self.to_compile}: CUDA graphs cannot accumulate gradients; give true")
         if self.to_compile:
             self.net.compile(mode=None if self.to_compile is True else self.to_compile)
             self.to_compile = False  # once for all stages
@@ -193,6 +205,8 @@ class Classifier(LightningModule):
         if self.make_optimizer is None:
             raise InputError(f"{type(self).__name__} was built without an optimizer: pass optimizer=... to train it")
         optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        if getattr(optimizer, "_step_supports_amp_scaling", False) and self.trainer.gradient_clip_val:
+            raise InputError("optimizer.fused=true: Lightning cannot clip with it; leave trainer.gradient_clip_val out")
         if getattr(optimizer, "num_images", 0) is None:
             # Its noise depends on how many images the loss is the mean of, which only the run knows.
             optimizer.num_images = len(self.trainer.datamodule.train_set)  # type: ignore[attr-defined]
@@ -203,6 +217,9 @@ class Classifier(LightningModule):
         checkpoint["train_totals"] = self.totals["train"].snapshot()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own, weights = self.state_dict().keys(), checkpoint["state_dict"]
+        for name in [name for name in weights if name.startswith("loss.") and name not in own]:
+            del weights[name]  # which its method prepare makes again
         sums = checkpoint.get("train_totals")
         if sums is not None and self._trainer is not None:
             self.totals["train"].restore(sums, self.global_rank, self.trainer.world_size)
