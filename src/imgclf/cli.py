@@ -72,6 +72,7 @@ def task(config: DictConfig) -> float | None:
 def main(name: str) -> NoReturn:
     """Do what the command line says: compose conf/NAME.yaml, check it, do the script's work, exit."""
     os.environ[COMMAND] = shlex.join(sys.argv)
+    os.environ["IMGCLF_GPUS"] = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # for jobs that are to share these out
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors over instead of printing them in its own way
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started runs what lies in the working directory instead
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked

@@ -97,7 +97,8 @@ def _launch(function: Callable[[DictConfig], None], config: DictConfig, count: i
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what becomes of the processes is told by this program
     # torch kills what has not ended half a minute after a signal, in a long validation, say; before 2.12 in any case.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(24 * 3600))
     with tempfile.TemporaryDirectory(prefix="imgclf-") as folder, interruptible():  # torch takes handlers for good

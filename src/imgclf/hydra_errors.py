@@ -31,11 +31,10 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
         return InputError(f"{group}={choice}: there is no such choice. {hint(choice, options, f'{group}={{}}')}")
     if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
         key, typed = found[1].lstrip("+~"), sys.argv[1:] if given is None else given
-        groups = tuple(f"{text.partition('=')[0]}." for text in typed if "," in text)
-        if key.startswith(groups) and f"{key}=choice(" not in " ".join(typed):
-            return InputError(f"{key}: not each choice that the command line gives has this key: '{key}=choice(VALUE)'")
         known = [known for known in _keys(config_name, key, typed) if known != key]
         remedy = hint(key, known, otherwise="--cfg job lists all.")
+        if key.startswith(tuple(f"{text.partition('=')[0]}." for text in typed if "," in text and "[" not in text)):
+            remedy += f" If some of the choices have it, give '{key}=choice(VALUE)'."
         return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
         return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
@@ -56,7 +55,7 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
 
 def _keys(config_name: str, without: str, given: Sequence[str]) -> list[str]:
     """All keys, dotted, and groups that the command line could have meant, had it not said ``without``."""
-    overrides = [a for a in given if "=" in a and not a.startswith("-") and without not in a and "," not in a]
+    overrides = [a for a in given if "=" in a and a[:1] != "-" and without not in a and ("," not in a or "=[" in a)]
     groups = [str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()]
     GlobalHydra.instance().clear()
     with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -38,6 +39,8 @@ def run_job(config: DictConfig) -> float | None:
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:  # a process of joblib's, which would not notice
         distributed.leave_with(parent.pid)
+        for signum in (signal.SIGINT, signal.SIGTERM):  # of a run alone: joblib would kill all for one that dies idle
+            signal.signal(signum, signal.SIG_IGN)
     if config.sweep.seeds == 1:
         return _run(config)
     values, first, folder = [], config.seed, config.folder
@@ -132,14 +135,17 @@ def _own_gpus(trainer: DictConfig) -> Iterator[bool]:
     if not there or OmegaConf.is_list(trainer.devices) or distributed.started_from_outside():
         yield there > 0
         return
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
+    # submitit_local numbers them anew, whichever the command was given.
+    given = "IMGCLF_GPUS" if os.environ.get("SUBMITIT_EXECUTOR") == "local" else "CUDA_VISIBLE_DEVICES"
+    visible = os.environ.get(given) or ",".join(map(str, range(there)))
     wanted = distributed.process_count(trainer)
+    of_job = f"{os.environ.get('SLURM_JOB_ID', '')}-".lstrip("-")  # SLURM may call the first GPU of each of its jobs 0
     while True:
         with contextlib.ExitStack() as locks:
             mine: list[str] = []
             for name in visible.split(","):
                 with contextlib.suppress(Timeout):
-                    place = Path(tempfile.gettempdir(), f"imgclf-{os.getuid()}-gpu-{name}.lock")
+                    place = Path(tempfile.gettempdir(), f"imgclf-{os.getuid()}-{of_job}gpu-{name}.lock")
                     locks.enter_context(FileLock(place, timeout=0))
                     mine.append(name)
                 if len(mine) == wanted:

@@ -11,6 +11,7 @@ log = logging.getLogger("imgclf")
 
 # Warnings that do not apply here.
 _IGNORED = (
+    "GPU available but not used",  # as trainer=cpu asks for
     "does not have many workers",  # images lie in memory: another process would have to hand each batch over
     "is smaller than the logging interval",  # a short run is fine: figures are logged by epoch as well
     "Total length of `list` across ranks is zero",  # with data.fit_on=train_valid nothing is validated, as asked for

@@ -70,20 +70,28 @@ def _begin(config: DictConfig) -> None:
         own = [quoted(f"hydra.sweep.dir={folder}"), f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]"]
         config.hydra.overrides.hydra += own  # of which Hydra makes the jobs' configurations
         _settle_search(config)
+    given = parse([f"{name}={value}" for name, value in (config.hydra.sweeper.get("params") or {}).items()]) + given
+    swept = {override.get_key_element() for override in given if override.is_sweep_override()}
     jobs, split = None, getattr(get_class(config.hydra.sweeper._target_), "split_arguments", None)
     if split is not None:  # Hydra's own sweeper
         if config.sweep.seeds > 1:
             raise InputError(f"sweep.seeds={config.sweep.seeds} is for a search: for a grid give seed=0,1 and so on")
-        given = parse([f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]) + given
-        swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         jobs = _checked(config, split(given, None)[0], swept)
+        if "n_jobs" in config.hydra.launcher and config.hydra.launcher.n_jobs > len(jobs):
+            config.hydra.launcher.n_jobs = len(jobs)  # a process without a job would not outlive a signal
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
         others = [RunFolder(file.parent) for file in folder.glob("*/run.json") if file.parent not in jobs]
         finished = sum(other.metrics_file.exists() for other in others)
         more = f"; {len(others)} others there, of other values or keys, {finished} finished" if others else ""
         say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
-    else:  # what all trials of a search have in common
-        check(_composed(config, [str(o.input_line) for o in given if not o.is_sweep_override()], 0), "train")
+    else:  # what all trials of a search have in common, whatever it is going to try
+        try:
+            check(_composed(config, [str(o.input_line) for o in given if not o.is_sweep_override()], 0), "train")
+        except InputError as error:
+            tried = tuple(key.lstrip("+") for key in swept)
+            wrong = [line for line in str(error).splitlines() if not line.startswith(tried)]
+            if wrong:
+                raise InputError("\n".join(wrong)) from error
     folder.mkdir(parents=True, exist_ok=True)
     for name in (".stop", "optimization_results.yaml"):  # of before
         (folder / name).unlink(missing_ok=True)
@@ -148,7 +156,9 @@ def _composed(master: DictConfig, overrides: list[str], number: int) -> DictConf
     with read_write(config.hydra), open_dict(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
         config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir))
-    if any(config.hydra.sweeper.get(key) != master.hydra.sweeper.get(key) for key in ("_target_", "params")):
+    own: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    others: Any = OmegaConf.to_container(master.hydra.sweeper, resolve=False)
+    if any(own.get(key) != others.get(key) for key in ("_target_", "params")):
         raise InputError(f"{' '.join(overrides)}: this is a sweep by itself, so no job of another: give it alone")
     HydraConfig.instance().set_config(config)
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

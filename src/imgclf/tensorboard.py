@@ -6,6 +6,7 @@ import pytorch_lightning.loggers
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
+from imgclf.errors import Interrupted
 from imgclf.run_folder import RunFolder
 
 # Loggers that keep runs elsewhere, with the argument by which they go on with one.
@@ -52,10 +53,10 @@ def write_settings(trainer: Trainer, columns: dict[str, Any], *, resumed: bool) 
         if isinstance(logger, pytorch_lightning.loggers.TensorBoardLogger):
             from torch.utils.tensorboard.summary import hparams  # tensorboard with it; no other run has to wait for it
 
-            # Without the first, which would give all runs the columns of one: each curve is one, of its last point.
+            # Of the three summaries the first would give all runs the columns of one, and the last tell of success.
             # Lightning's own way would begin each curve with a point of its own.
-            for summary in hparams(columns, {})[1:]:  # type: ignore[no-untyped-call]
-                logger.experiment._get_file_writer().add_summary(summary)
+            _, start, _ = hparams(columns, {})  # type: ignore[no-untyped-call]
+            logger.experiment._get_file_writer().add_summary(start)
         else:
             if not resumed:  # MLflow refuses what has changed
                 logger.log_hyperparams(columns)
@@ -64,22 +65,23 @@ def write_settings(trainer: Trainer, columns: dict[str, Any], *, resumed: bool) 
     return ids
 
 
-def close(trainer: Trainer, *, failed: bool) -> None:
-    """End what loggers have open, and mark a run that has failed or diverged.
+def close(trainer: Trainer, error: type[BaseException] | None) -> None:
+    """End what loggers have open, and mark a run that has failed or diverged; one that was interrupted may go on.
 
     Weights & Biases, for one, would go on with it in the next run of this process.
     """
+    failed = error is not None and not issubclass(error, Interrupted)
     for logger in trainer.loggers if trainer.is_global_zero else []:
         if isinstance(logger, pytorch_lightning.loggers.WandbLogger):
             logger.experiment.finish(exit_code=int(failed))
         elif isinstance(logger, pytorch_lightning.loggers.TensorBoardLogger):
-            if failed:
-                _mark_failed(logger)
+            if failed or error is None:
+                _write_end(logger, failed=failed)
             logger.experiment.close()
 
 
-def _mark_failed(logger: pytorch_lightning.loggers.TensorBoardLogger) -> None:
-    """Have the HParams page show a failure: torch's summary of a run's end knows successes only."""
+def _write_end(logger: pytorch_lightning.loggers.TensorBoardLogger, *, failed: bool) -> None:
+    """Have the HParams page show what became of the run, by which it counts; torch's summary knows successes only."""
     from tensorboard.plugins.hparams.api_pb2 import Status
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
     from torch.utils.tensorboard.summary import hparams
@@ -87,6 +89,6 @@ def _mark_failed(logger: pytorch_lightning.loggers.TensorBoardLogger) -> None:
     *_, end = hparams({}, {})  # type: ignore[no-untyped-call]
     about = end.value[0].metadata.plugin_data
     content = HParamsPluginData.FromString(about.content)
-    content.session_end_info.status = Status.Value("STATUS_FAILURE")
+    content.session_end_info.status = Status.Value("STATUS_FAILURE" if failed else "STATUS_SUCCESS")
     about.content = content.SerializeToString()
     logger.experiment._get_file_writer().add_summary(end)

@@ -97,12 +97,12 @@ def fit(config: DictConfig) -> None:
             default_root_dir=str(folder.path),
             enable_checkpointing=True,  # by these callbacks, or by none
         )
-        at_end.push(lambda kind, *_: close(trainer, failed=kind is not None and not issubclass(kind, Interrupted)))
+        at_end.push(lambda kind, *_: close(trainer, kind))
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         devices = f"{trainer.world_size} x {type(trainer.accelerator).__name__.removesuffix('Accelerator')}"
         name = getattr(model, "network_name", type(model).__name__)
         log.info(f"{name}, {count:,} parameters; {type(data).__name__}; {devices}; {folder.path}")
-        if ids := write_settings(trainer, settings_of(config, folder), resumed=last is not None):
+        if ids := write_settings(trainer, settings_of(config, folder), resumed="resume" in config):
             folder.write_run(loggers=ids)
         diverged = None
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import Door
 from run_files import Board, run_json
-from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 SHORT = ("trainer.max_epochs=1", "data.batch_size=1000", "test=false")
 LOGGED = {"val/acc", "lr", "images_per_second"}
@@ -52,7 +52,9 @@ def hparams(board: Board, tag: str) -> Any:
 @pytest.mark.slow
 def test_a_sweep_is_rows_of_its_settings_and_results(door: Door, tmp_path: Path) -> None:
     short = ("callbacks=bare", "debug=fast", "trainer.max_epochs=2", "hydra.sweep.dir=sweep")
-    door("train.py", "-m", "optimizer.lr=0.05,0.2", "model.activation=tanh", "sweep.report=false", *short)
+    door("train.py", "-m", "optimizer.lr=0.05,0.2,1e38", "model.activation=tanh", "sweep.report=false", *short)
+    ends = [hparams(Board(tmp_path / "sweep" / f"optimizer.lr@{lr}"), "session_end_info") for lr in (0.2, 1e38)]
+    assert [end.status for end in ends] == [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE]
     for lr in (0.05, 0.2):
         folder = tmp_path / "sweep" / f"optimizer.lr@{lr}"
         assert len(list(folder.glob("events.out.tfevents.*"))) == 1

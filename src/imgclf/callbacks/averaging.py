@@ -1,5 +1,6 @@
 """Averages of the weights: exponential moving, and stochastic weight averaging (Izmailov et al. 2018)."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from imgclf.errors import InputError
+from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
+
+log = logging.getLogger(__name__)
 
 
 class Averaging(WeightAveraging):
@@ -24,7 +28,7 @@ class Averaging(WeightAveraging):
     def __init__(self, average: Callable[[Any, Any, int], None]) -> None:
         def update(means: Any, weights: Any, updates: Any) -> None:
             if means[0].is_floating_point():
-                average(means, weights, int(updates))
+                average(means, weights, int(self._average_model.n_averaged))  # type: ignore[union-attr]
             else:  # counts, and positions that a network looks up, have no mean
                 for mean, weight in zip(means, weights, strict=True):
                     mean.copy_(weight)
@@ -37,6 +41,9 @@ class Averaging(WeightAveraging):
             raise InputError(f"{told}, give trainer.precision=32-true or bf16-mixed")
         assert self._average_model is not None
         self._average_model.to(pl_module.device)  # Lightning copies the network before it is there
+        if isinstance(pl_module, Classifier):  # lies in memory as the network: else each of its tensors is worked alone
+            self._average_model.module.net.to(memory_format=pl_module.memory_format)
+        self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # else a GPU is waited for at every step
 
 
 class ExponentialMovingAverage(Averaging):
@@ -82,6 +89,11 @@ class StochasticWeightAveraging(Averaging):
         if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= self.start_epoch:
             ends = f"the run ends after trainer.max_epochs={trainer.max_epochs}"
             raise InputError(f"callbacks.swa.start_epoch={self.start_epoch}, but {ends}: start earlier or train longer")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch <= self.start_epoch:
+            log.warning(f"callbacks.swa.start_epoch={self.start_epoch}: the run ended before, nothing was averaged")
+        super().on_train_end(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         mean = self._average_model  # private, as Lightning has no other way to its mean

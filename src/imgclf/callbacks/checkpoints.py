@@ -13,6 +13,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
+from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1, NumberFrom0, require
 from imgclf.run_folder import RunFolder
 
@@ -193,6 +194,7 @@ def _are_numbers(trainer: Trainer) -> bool:
     """Whether all weights are, and the loss so far: what went on from an epoch's broken mean would end like that one.
 
     The answer of all processes, each of which has running means of its own."""
-    totals = getattr(trainer.lightning_module, "train_totals", None)
-    is_broken = broken_weights(trainer.lightning_module) or (totals is not None and not totals.loss_sum.isfinite())
+    model: Any = trainer.lightning_module
+    is_broken = isinstance(model, Classifier) and not model.totals["train"].loss_sum.isfinite()
+    is_broken = is_broken or broken_weights(model) != []
     return bool(trainer.strategy.reduce_boolean_decision(not is_broken))

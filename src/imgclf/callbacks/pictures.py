@@ -77,7 +77,7 @@ class ValidationPicture(Callback, ABC):
         self._found = ()
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        if shows(trainer):
+        if shows(trainer) and isinstance(outputs, Tensor) and outputs.ndim == 2:  # a network of one's own may give none
             found = self.found(outputs.detach(), *batch)
             if self._found:
                 found = self.kept(tuple(map(torch.cat, zip(self._found, found, strict=True))))

@@ -111,8 +111,10 @@ class StopOnSignal(Callback):
             signal.signal(signum, self._note)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if signum == signal.SIGINT == self.signum and time.monotonic() - self._noted > SECONDS_TO_STOP:
-            raise Interrupted(signum)
+        # The second Ctrl-C torch hands on to several processes as SIGTERM.
+        is_second = self.signum == signal.SIGINT and signum in (signal.SIGINT, signal.SIGTERM)
+        if is_second and time.monotonic() - self._noted > SECONDS_TO_STOP:
+            raise Interrupted(self.signum)
         self._noted = self._noted if self.signum else time.monotonic()
         self.signum = signum
 

@@ -28,7 +28,8 @@ def pictures(folder: Path) -> list[Path]:
     found: list[Path] = []
     others: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        back = [name for name in folders if Path(place).resolve().is_relative_to(Path(place, name).resolve())]
+        above = [Path(place).resolve(), *(folder.resolve() for folder in Path(place).parents)]
+        back = [n for n in folders if any(one.is_relative_to(Path(place, n).resolve()) for one in above)]
         folders[:] = [name for name in folders if not is_litter(name) and name not in back]
         names += back
         for file in (Path(place, name) for name in names if not is_litter(name)):
