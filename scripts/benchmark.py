@@ -107,7 +107,6 @@ def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) 
     if way == "imgclf":
         return product_training(overrides, epochs, steps)
     import benchmark_loops
-    import torch
 
     import imgclf
     from imgclf.build import built, built_trainer
@@ -117,7 +116,7 @@ def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) 
     trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
     data.prepare_data()
     data.setup("fit")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = trainer.strategy.root_device
     if way == "limit":
         is_16 = "bf16" in str(trainer.precision)
         return limit(model, data, epochs, steps, device, is_16, is_16 and row != "mlp")
@@ -157,8 +156,8 @@ def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
     return count * (epochs - 1) / (time.perf_counter() - begin)
 
 

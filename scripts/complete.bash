@@ -1,6 +1,6 @@
 # Completion of groups, choices and keys with TAB, for bash: source scripts/complete.bash
 # Typing `uv run scripts/train.py model=` and TAB then lists the models; all of what uv completes itself stays.
-
+[ -n "$BASH_VERSION" ] || { echo "for bash only" >&2 && return 1; }
 _imgclf_before=$(complete -p uv 2>/dev/null | sed -n 's/.* -F \([^ ]*\) .*/\1/p')
 
 _imgclf_complete() {

@@ -143,7 +143,7 @@ def doors() -> Doors:
             environment = {k: v for k, v in os.environ.items() if k not in NOT_A_USERS} | {"OMP_NUM_THREADS": "1"} | env
             command = [str(ROOT / "scripts" / script), *arguments]
             # A copy of a process that has used a GPU cannot compute.
-            done = (run_anew if fresh or torch.cuda.is_available() else run_here)(command, folder, environment)
+            done = (run_anew if fresh or torch.accelerator.is_available() else run_here)(command, folder, environment)
             if expect is not None:
                 assert done.returncode == expect, done.stdout + done.stderr
             # Warnings of Python and Lightning's form of them: each is mended, or hidden with a reason.

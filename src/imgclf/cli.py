@@ -1,5 +1,6 @@
 """The command line: Hydra composes, a mistake is told in one line, and what does the work is imported last."""
 
+import argparse
 import importlib
 import os
 import pkgutil
@@ -34,6 +35,8 @@ warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"optuna\.")
 # There is one; Hydra copies it with what it looks groups up in, for --help 126 times, which takes two seconds.
 ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
+# From Python 3.14 on argparse looks at every help text when it is added; that of Hydra's is made when it is shown.
+argparse.ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
 # OmegaConf's loader is made of this one; libyaml's takes a fifth off the time of every start.
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
 

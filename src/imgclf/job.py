@@ -50,6 +50,7 @@ def run_job(config: DictConfig) -> float | None:
     return None if None in values else statistics.median(values)  # type: ignore[type-var]
 
 
+@distributed.interruptible()  # before the look at .stop: a signal that came earlier has left that file
 def _run(config: DictConfig) -> float | None:
     folder, stop, name = RunFolder(config.folder), Path(HydraConfig.get().sweep.dir, ".stop"), config.sweep.objective
     if stop.exists():
@@ -139,7 +140,8 @@ def _own_gpus(trainer: DictConfig) -> Iterator[bool]:
     given = "IMGCLF_GPUS" if os.environ.get("SUBMITIT_EXECUTOR") == "local" else "CUDA_VISIBLE_DEVICES"
     visible = os.environ.get(given) or ",".join(map(str, range(there)))
     wanted = distributed.process_count(trainer)
-    of_job = f"{os.environ.get('SLURM_JOB_ID', '')}-".lstrip("-")  # SLURM may call the first GPU of each of its jobs 0
+    # Where SLURM hands GPUs out, it may call the first of each of its jobs 0.
+    of_job = f"{os.environ.get('SLURM_JOB_ID', '')}-".lstrip("-") if "CUDA_VISIBLE_DEVICES" in os.environ else ""
     while True:
         with contextlib.ExitStack() as locks:
             mine: list[str] = []

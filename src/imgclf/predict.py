@@ -26,7 +26,7 @@ from imgclf.data.module import ImageData
 from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import bare_trainer, require_run, trained
 from imgclf.log import log, speak
-from imgclf.run_folder import RunFolder, write_whole, written_aside
+from imgclf.run_folder import RunFolder, written_aside
 
 
 def predict(config: DictConfig) -> None:
@@ -71,7 +71,9 @@ def predict_process(config: DictConfig) -> None:
                 np.save(out, probabilities)
         ids = data.lists()[1] if isinstance(data, KaggleCIFAR10) else range(len(probabilities))
         rows = zip(ids, probabilities.argmax(axis=1).tolist(), strict=True)
-        write_whole(file, "".join(["id,label\n", *(f"{number},{data.class_names[label]}\n" for number, label in rows)]))
+        with written_aside(file) as aside, aside.open("w", newline="", encoding="utf-8") as out:
+            names = [(number, data.class_names[label]) for number, label in rows]
+            csv.writer(out, lineterminator="\n").writerows([("id", "label"), *names])
         say(f"\n{len(probabilities):,} images classified: {file}")
 
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -18,6 +19,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -71,33 +73,42 @@ def _begin(config: DictConfig) -> None:
         config.hydra.overrides.hydra += own  # of which Hydra makes the jobs' configurations
         _settle_search(config)
     given = parse([f"{name}={value}" for name, value in (config.hydra.sweeper.get("params") or {}).items()]) + given
-    swept = {override.get_key_element() for override in given if override.is_sweep_override()}
     jobs, split = None, getattr(get_class(config.hydra.sweeper._target_), "split_arguments", None)
     if split is not None:  # Hydra's own sweeper
         if config.sweep.seeds > 1:
             raise InputError(f"sweep.seeds={config.sweep.seeds} is for a search: for a grid give seed=0,1 and so on")
+        swept = {override.get_key_element() for override in given if override.is_sweep_override()}
         jobs = _checked(config, split(given, None)[0], swept)
-        if "n_jobs" in config.hydra.launcher and config.hydra.launcher.n_jobs > len(jobs):
-            config.hydra.launcher.n_jobs = len(jobs)  # a process without a job would not outlive a signal
         done = sum(RunFolder(job).metrics_file.exists() for job in jobs)
         others = [RunFolder(file.parent) for file in folder.glob("*/run.json") if file.parent not in jobs]
         finished = sum(other.metrics_file.exists() for other in others)
         more = f"; {len(others)} others there, of other values or keys, {finished} finished" if others else ""
         say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
-    else:  # what all trials of a search have in common, whatever it is going to try
-        try:
-            check(_composed(config, [str(o.input_line) for o in given if not o.is_sweep_override()], 0), "train")
-        except InputError as error:
-            tried = tuple(key.lstrip("+") for key in swept)
-            wrong = [line for line in str(error).splitlines() if not line.startswith(tried)]
-            if wrong:
-                raise InputError("\n".join(wrong)) from error
+    else:
+        _check_fixed(config, given)
+    if at_a_time := config.hydra.launcher.get("n_jobs"):
+        at_a_time = at_a_time if at_a_time > 0 else max(1, distributed.cores() + 1 + at_a_time)
+        with read_write(config.hydra):  # joblib ends all where a process that has no job ends by a signal
+            most = len(jobs) if jobs is not None else config.hydra.sweeper.get("n_jobs", 1)
+            config.hydra.launcher.n_jobs = min(most, at_a_time)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (".stop", "optimization_results.yaml"):  # of before
         (folder / name).unlink(missing_ok=True)
     about = {"arguments": sys.argv[1:], "directory": str(Path.cwd())}  # gone on with, too: it may have become more
     write_whole(folder / "sweep.json", json.dumps(about, indent=2) + "\n")
     _begun = folder, jobs, config.sweep
+
+
+def _check_fixed(config: DictConfig, given: list[Override]) -> None:
+    """Check what all trials of a search have in common, whatever it is going to try."""
+    fixed = [override for override in given if not override.is_sweep_override()]
+    swept = {o.key_or_group for o in given if o.is_sweep_override()} - {o.key_or_group for o in fixed}
+    tried = re.compile(rf"({'|'.join(map(re.escape, swept))})[.=:\[]")
+    try:
+        check(_composed(config, [str(override.input_line) for override in fixed], 0), "train")
+    except InputError as error:
+        if wrong := [line for line in str(error).splitlines() if not (swept and tried.match(line))]:
+            raise InputError("\n".join(wrong)) from error
 
 
 def _settle_search(config: DictConfig) -> None:

@@ -102,7 +102,7 @@ def fit(config: DictConfig) -> None:
         devices = f"{trainer.world_size} x {type(trainer.accelerator).__name__.removesuffix('Accelerator')}"
         name = getattr(model, "network_name", type(model).__name__)
         log.info(f"{name}, {count:,} parameters; {type(data).__name__}; {devices}; {folder.path}")
-        if ids := write_settings(trainer, settings_of(config, folder), resumed="resume" in config):
+        if ids := write_settings(trainer, settings_of(config, folder), resumed=bool(before.get("loggers"))):
             folder.write_run(loggers=ids)
         diverged = None
         try:
@@ -139,7 +139,9 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         folder.metrics_file.unlink(missing_ok=True)  # the sign of a finished run, which it no longer is
         start: dict[str, Any] = {"resumed": [*folder.read_run().get("resumed", []), now()], "error": None}
         kept = [o for o in folder.read_overrides() if key_of(o) not in map(key_of, typed)]
-        typed = [*kept, *(o for o in typed if key_of(o) not in ("resume", "trust"))]
+        added = {key_of(o) for o in folder.read_overrides() if o[:1] == "+"}  # which conf/ does not have
+        typed = [o for o in typed if key_of(o) not in ("resume", "trust")]
+        typed = [*kept, *(f"+{o.lstrip('+')}" if key_of(o) in added else o for o in typed)]
     else:
         if (folder.path / "sweep.json").exists():
             raise InputError(f"{folder.path} is the folder of a sweep: choose another")

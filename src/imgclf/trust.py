@@ -43,12 +43,13 @@ def read_run_config(
 
     It resolves nothing but ``${folder}``, writes into its folder and beside its data alone, and downloads nothing. It
     may name what is listed above and what ``trust`` adds: dotted names, or beginnings of such that end in a dot.
-    For mere ``use`` it has no loggers, of which some send or start something, and no weights to begin from.
+    For mere ``use`` it has no callbacks, no loggers, of which some send or start something, no weights to begin from.
     """
     for name in trust:
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.?", name):
             raise InputError(f"trust={name}: give names like mine.Net, or mine. for all that the module mine defines")
-    config = {key: node for key, node in folder.read_config().items() if purpose != "use" or key != "logger"}
+    unused = ("logger", "callbacks") if purpose == "use" else ()
+    config = {key: node for key, node in folder.read_config().items() if key not in unused}
     model = config.get("model")
     net: Any = model.get("net") if isinstance(model, dict) else None
     is_own = isinstance(net, dict) and str(net.get("_target_")).startswith("imgclf.models.")  # made from weights here
@@ -113,9 +114,12 @@ def _problems(node: Any, path: str, trust: Collection[str]) -> Iterator[str]:
 
 def _weighs(key: str, value: Any, target: str, is_trusted: bool) -> bool:
     """Whether it is numbers, or a metric's or loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
-    is_own = is_trusted or target.startswith("imgclf.")
+    loads = ("imgclf.models.torchvision_net.", "imgclf.models.pretrained.")
+    is_own = target.startswith("imgclf.") and not target.startswith(loads)
+    if key.endswith(".weights") and key.startswith(WEIGHING) and (is_own or is_trusted):
+        return True
     is_list = isinstance(value, list) and key.endswith(".weights") and not target.startswith("torchvision.")
-    return is_list or target.startswith("torchmetrics.") or (is_own and key.startswith(WEIGHING))
+    return is_list or target.startswith("torchmetrics.")
 
 
 def _leaves_folder(key: str, value: Any) -> bool:

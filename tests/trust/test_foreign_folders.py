@@ -61,6 +61,7 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     assert foreign({"model": {"metrics": {"kappa": kappa}}})["model"]["metrics"]["kappa"] == kappa
     assert foreign({"data": {"download": [1]}})["data"] == {"download": False}
     net["_target_"] = "imgclf.models.torchvision_net.torchvision_net"
+    assert foreign({"model": {"metrics": {"x": dict(net)}}})["model"]["metrics"]["x"]["weights"] is None
     for purpose, trust in (("use", ()), ("rerun", ("torchvision.",))):
         assert foreign({"model": {"net": dict(net)}}, trust, purpose)["model"]["net"]["weights"] == (
             "DEFAULT" if trust else None

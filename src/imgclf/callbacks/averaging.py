@@ -43,7 +43,7 @@ class Averaging(WeightAveraging):
         self._average_model.to(pl_module.device)  # Lightning copies the network before it is there
         if isinstance(pl_module, Classifier):  # lies in memory as the network: else each of its tensors is worked alone
             self._average_model.module.net.to(memory_format=pl_module.memory_format)
-        self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # else a GPU is waited for at every step
+        self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # for fewer waits for a GPU
 
 
 class ExponentialMovingAverage(Averaging):

@@ -114,6 +114,7 @@ class StopOnSignal(Callback):
         # The second Ctrl-C torch hands on to several processes as SIGTERM.
         is_second = self.signum == signal.SIGINT and signum in (signal.SIGINT, signal.SIGTERM)
         if is_second and time.monotonic() - self._noted > SECONDS_TO_STOP:
+            self._noted = time.monotonic()
             raise Interrupted(self.signum)
         self._noted = self._noted if self.signum else time.monotonic()
         self.signum = signum

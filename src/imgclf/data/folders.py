@@ -29,7 +29,8 @@ def pictures(folder: Path) -> list[Path]:
     others: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         above = [Path(place).resolve(), *(folder.resolve() for folder in Path(place).parents)]
-        back = [n for n in folders if any(one.is_relative_to(Path(place, n).resolve()) for one in above)]
+        targets = {name: Path(place, name).resolve() for name in folders}
+        back = [name for name, target in targets.items() if any(one.is_relative_to(target) for one in above)]
         folders[:] = [name for name in folders if not is_litter(name) and name not in back]
         names += back
         for file in (Path(place, name) for name in names if not is_litter(name)):

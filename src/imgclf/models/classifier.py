@@ -3,6 +3,7 @@
 Legend of shapes: n images of a batch, c channels, h = w = image_size pixels, k classes.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
@@ -90,11 +91,7 @@ class Classifier(LightningModule):
             raise InputError(f"model.metrics.{min(taken)}: this is measured in any case; give it another name")
         # Groups that share their sums are found by a first batch: top-5 would be taken for accuracy where all is right.
         alike = MetricCollection(dict(more), compute_groups=False)
-        try:
-            alike.clone()(torch.full((2, num_classes), 1 / num_classes), torch.tensor([0, num_classes - 1]))
-        except (ValueError, RuntimeError, TypeError, IndexError) as error:
-            told = f"they get probabilities (n, {num_classes}) and labels (n,): choose multiclass ones for so many"
-            raise InputError(f"model.metrics: {str(error).partition(chr(10))[0]}; {told}") from error
+        _require_multiclass(alike, num_classes)
         self.more = nn.ModuleDict({f"{s}_more": alike.clone(prefix=f"{s}/") for s in ("val", "test")})
         self.metric_names = (*type(self).metric_names, *more)
         self.input_shape = (1, in_channels, image_size, image_size)
@@ -110,7 +107,8 @@ class Classifier(LightningModule):
             wanted = fast and any(isinstance(module, nn.Conv2d) for module in self.net.modules())
         self.memory_format = torch.channels_last if wanted else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
-        if self.to_compile in ("reduce-overhead", "max-autotune") and self.trainer.accumulate_grad_batches > 1:
+        has_graphs = self.to_compile in ("reduce-overhead", "max-autotune") and stage == "fit"
+        if has_graphs and self.trainer.accumulate_grad_batches > 1 and self.device.type == "cuda":
             raise InputError(f"model.compile={self.to_compile}: CUDA graphs cannot accumulate gradients; give true")
         if self.to_compile:
             self.net.compile(mode=None if self.to_compile is True else self.to_compile)
@@ -205,7 +203,8 @@ class Classifier(LightningModule):
         if self.make_optimizer is None:
             raise InputError(f"{type(self).__name__} was built without an optimizer: pass optimizer=... to train it")
         optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
-        if getattr(optimizer, "_step_supports_amp_scaling", False) and self.trainer.gradient_clip_val:
+        is_mixed = "mixed" in str(self.trainer.precision)
+        if getattr(optimizer, "_step_supports_amp_scaling", False) and self.trainer.gradient_clip_val and is_mixed:
             raise InputError("optimizer.fused=true: Lightning cannot clip with it; leave trainer.gradient_clip_val out")
         if getattr(optimizer, "num_images", 0) is None:
             # Its noise depends on how many images the loss is the mean of, which only the run knows.
@@ -217,12 +216,28 @@ class Classifier(LightningModule):
         checkpoint["train_totals"] = self.totals["train"].snapshot()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        own, weights = self.state_dict().keys(), checkpoint["state_dict"]
-        for name in [name for name in weights if name.startswith("loss.") and name not in own]:
-            del weights[name]  # which its method prepare makes again
+        own = self.state_dict().keys()
+        # Where weights are averaged, their own state lies in the latter.
+        for weights in (checkpoint["state_dict"], checkpoint.get("current_model_state", {})):
+            for name in [name for name in weights if name.startswith("loss.") and name not in own]:
+                del weights[name]  # which its method prepare makes again
         sums = checkpoint.get("train_totals")
         if sums is not None and self._trainer is not None:
             self.totals["train"].restore(sums, self.global_rank, self.trainer.world_size)
+
+
+def _require_multiclass(metrics: MetricCollection, num_classes: int) -> None:
+    """Refuse metrics that cannot take what they are going to get, before an epoch has been spent."""
+    labels = torch.tensor([0, num_classes - 1]).repeat(32)
+    if labels.is_meta:  # where networks are drawn
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            metrics.clone()(torch.full((64, num_classes), 1 / num_classes), labels)
+    except Exception as error:
+        told = f"they get probabilities (n, {num_classes}) and labels (n,): choose multiclass ones for so many"
+        raise InputError(f"model.metrics: {str(error).partition(chr(10))[0]}; {told}") from error
 
 
 def _exact(logits: Tensor) -> Tensor:

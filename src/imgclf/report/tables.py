@@ -122,7 +122,7 @@ def csv_text(frame: pd.DataFrame) -> str:
         text = value if isinstance(value, float) else printable(value).strip('"')
         return f"'{text}" if re.match(r"[=@]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$)", str(text)) else text
 
-    return frame.rename(columns=harmless).map(harmless).to_csv(index=False)
+    return frame.rename(columns=harmless).map(harmless).to_csv(index=False, lineterminator="\n")
 
 
 def _key(override: Any) -> str:

@@ -83,8 +83,8 @@ class Schedule(pl.Callback, ABC):
         names += [type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs]
         if len(names) > 1:
             raise InputError(f"schedule: {', '.join(names)} would each set the learning rate; keep one")
-        if not pl_module.automatic_optimization:
-            raise InputError(f"schedule: {type(pl_module).__name__} optimises by itself; leave one of both out")
+        if not pl_module.automatic_optimization and (type(self).__name__ != "Constant" or self.warmup_updates):
+            raise InputError(f"schedule: {type(pl_module).__name__} optimises by itself; give schedule=constant")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.total_updates = _total_updates(trainer, self.interval)
