@@ -8,7 +8,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -19,7 +18,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -84,8 +83,8 @@ def _begin(config: DictConfig) -> None:
         finished = sum(other.metrics_file.exists() for other in others)
         more = f"; {len(others)} others there, of other values or keys, {finished} finished" if others else ""
         say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
-    else:
-        _check_fixed(config, given)
+    else:  # a search: what all trials have in common
+        check(_composed(config, [_first(override) for override in given], 0), "train")
     if at_a_time := config.hydra.launcher.get("n_jobs"):
         at_a_time = at_a_time if at_a_time > 0 else max(1, distributed.cores() + 1 + at_a_time)
         with read_write(config.hydra):  # joblib ends all where a process that has no job ends by a signal
@@ -99,16 +98,13 @@ def _begin(config: DictConfig) -> None:
     _begun = folder, jobs, config.sweep
 
 
-def _check_fixed(config: DictConfig, given: list[Override]) -> None:
-    """Check what all trials of a search have in common, whatever it is going to try."""
-    fixed = [override for override in given if not override.is_sweep_override()]
-    swept = {o.key_or_group for o in given if o.is_sweep_override()} - {o.key_or_group for o in fixed}
-    tried = re.compile(rf"({'|'.join(map(re.escape, swept))})[.=:\[]")
-    try:
-        check(_composed(config, [str(override.input_line) for override in fixed], 0), "train")
-    except InputError as error:
-        if wrong := [line for line in str(error).splitlines() if not (swept and tried.match(line))]:
-            raise InputError("\n".join(wrong)) from error
+def _first(override: Override) -> str:
+    """An override with the first of its values."""
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    value = override.value()
+    first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_string_iterator())
+    return f"{override.get_key_element()}={first}"
 
 
 def _settle_search(config: DictConfig) -> None:
