@@ -18,7 +18,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
 from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -102,9 +102,10 @@ def _first(override: Override) -> str:
     """An override with the first of its values."""
     if not override.is_sweep_override():
         return str(override.input_line)
-    value = override.value()
-    first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_string_iterator())
-    return f"{override.get_key_element()}={first}"
+    value: Any = override.value()
+    if isinstance(value, IntervalSweep):
+        return f"{override.get_key_element()}={value.start:g}"
+    return f"{override.get_key_element()}={next(override.sweep_iterator(transformer=Transformer.encode))}"
 
 
 def _settle_search(config: DictConfig) -> None:
