@@ -104,7 +104,7 @@ def _first(override: Override) -> str:
         return str(override.input_line)
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
-        return f"{override.get_key_element()}={value.start:g}"
+        return f"{override.get_key_element()}={value.start}"  # a float, as Optuna draws them
     return f"{override.get_key_element()}={next(override.sweep_iterator(transformer=Transformer.encode))}"
 
 
