@@ -23,8 +23,8 @@ _PATHS = ("run", "resume", "rerun", "sweep.resume", "images", "archive", "dir")
 def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     """The configuration to start from and the arguments as Hydra takes them: flags last, paths quoted, and what a
     folder that they name adds."""
-    home = str(Path.home())  # which a shell puts in place of ~ at the beginning of a word alone
-    overrides, flags = _split([re.sub(r"(?<==)~(?=/)", lambda _: home, argument) for argument in typed])
+    # A shell puts the home folder in place of ~ at the beginning of a word alone.
+    overrides, flags = _split([re.sub(r"(?<==)~(?=/)", lambda _: str(Path.home()), argument) for argument in typed])
     given = {key_of(a): a.partition("=")[2].strip("'\"") for a in overrides}
     overrides = [quoted(a) if key_of(a) in _PATHS else a for a in overrides]
     for key, value in given.items():

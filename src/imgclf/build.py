@@ -70,7 +70,7 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
         raise InputError("data.sampler=balanced, loss.class_weights=balanced weigh rare classes twice: leave one out")
     callbacks = built_group(config, "callbacks")
     is_kept = any(isinstance(callback, BestAndLast) for callback in callbacks.values())
-    if "checkpoint" not in config.get("callbacks", {"checkpoint": None}) and not is_kept:
+    if "checkpoint" not in (config.get("callbacks", {"checkpoint": None}) or {}) and not is_kept:
         log.warning("callbacks: none keeps checkpoints; a file of your own begins with defaults: [default]")
     _require_measured(config, model, callbacks)
     return data, model, [built(config, "schedule"), *freezing, *callbacks.values()]

@@ -147,9 +147,9 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 @contextlib.contextmanager
-def interruptible(*, once_more: bool = False) -> Iterator[None]:
+def interruptible(*, once_more: bool = False, of_batch: bool = True) -> Iterator[None]:
     """Raise :class:`Interrupted` wherever a signal to stop arrives meanwhile, unless it comes right after another, as
-    ``once_more`` says that there has just been."""
+    ``once_more`` says that there has just been; ``of_batch``: those of a batch system, too."""
     global _last_raised
     _last_raised = time.monotonic() if once_more else _last_raised
 
@@ -159,7 +159,8 @@ def interruptible(*, once_more: bool = False) -> Iterator[None]:
             _last_raised = time.monotonic()
             raise Interrupted(signum)
 
-    previous = {s: signal.signal(s, interrupt) for s in stop_signals()}
+    signals = [s for s in stop_signals() if of_batch or s not in job_signals()]
+    previous = {s: signal.signal(s, interrupt) for s in signals}
     try:
         yield
     finally:

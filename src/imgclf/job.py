@@ -50,7 +50,7 @@ def run_job(config: DictConfig) -> float | None:
     return None if None in values else statistics.median(values)  # type: ignore[type-var]
 
 
-@distributed.interruptible()  # before the look at .stop: a signal that came earlier has left that file
+@distributed.interruptible(of_batch=False)  # before the look at .stop: a signal that came earlier has left that file
 def _run(config: DictConfig) -> float | None:
     folder, stop, name = RunFolder(config.folder), Path(HydraConfig.get().sweep.dir, ".stop"), config.sweep.objective
     if stop.exists():

@@ -18,7 +18,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
+from hydra.core.override_parser.types import Override, Transformer
 from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -86,10 +86,11 @@ def _begin(config: DictConfig) -> None:
     else:  # a search: what all trials have in common
         check(_composed(config, [_first(override) for override in given], 0), "train")
     if at_a_time := config.hydra.launcher.get("n_jobs"):
-        at_a_time = at_a_time if at_a_time > 0 else max(1, distributed.cores() + 1 + at_a_time)
-        with read_write(config.hydra):  # joblib ends all where a process that has no job ends by a signal
+        import joblib
+
+        with read_write(config.hydra):  # it ends all where a process that has no job ends by a signal
             most = len(jobs) if jobs is not None else config.hydra.sweeper.get("n_jobs", 1)
-            config.hydra.launcher.n_jobs = min(most, at_a_time)
+            config.hydra.launcher.n_jobs = min(most, joblib.effective_n_jobs(at_a_time))
     folder.mkdir(parents=True, exist_ok=True)
     for name in (".stop", "optimization_results.yaml"):  # of before
         (folder / name).unlink(missing_ok=True)
@@ -99,13 +100,16 @@ def _begin(config: DictConfig) -> None:
 
 
 def _first(override: Override) -> str:
-    """An override with the first of its values."""
+    """An override with the first of its values, or that in the middle."""
     if not override.is_sweep_override():
         return str(override.input_line)
     value: Any = override.value()
-    if isinstance(value, IntervalSweep):
-        return f"{override.get_key_element()}={value.start}"  # a float, as Optuna draws them
-    return f"{override.get_key_element()}={next(override.sweep_iterator(transformer=Transformer.encode))}"
+    if override.is_interval_sweep():  # of which Optuna draws floats, hardly ever an end
+        return f"{override.get_key_element()}={(value.start + value.end) / 2}"
+    first = next(override.sweep_iterator(transformer=Transformer.encode), None)
+    if first is None:
+        raise InputError(f"{override.input_line}: there is nothing to choose from")
+    return f"{override.get_key_element()}={first}"
 
 
 def _settle_search(config: DictConfig) -> None:

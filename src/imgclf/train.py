@@ -141,7 +141,7 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         kept = [o for o in folder.read_overrides() if key_of(o) not in map(key_of, typed)]
         added = {key_of(o) for o in folder.read_overrides() if o[:1] == "+"}  # which conf/ does not have
         typed = [o for o in typed if key_of(o) not in ("resume", "trust")]
-        typed = [*kept, *(f"+{o.lstrip('+')}" if key_of(o) in added else o for o in typed)]
+        typed = [*kept, *(f"+{o.lstrip('+')}" if key_of(o) in added and o[:1] != "~" else o for o in typed)]
     else:
         if (folder.path / "sweep.json").exists():
             raise InputError(f"{folder.path} is the folder of a sweep: choose another")

@@ -116,7 +116,7 @@ def _weighs(key: str, value: Any, target: str, is_trusted: bool) -> bool:
     """Whether it is numbers, or a metric's or loss's own setting, such as ``weights: quadratic`` of Cohen's kappa."""
     loads = ("imgclf.models.torchvision_net.", "imgclf.models.pretrained.")
     is_own = target.startswith("imgclf.") and not target.startswith(loads)
-    if key.endswith(".weights") and key.startswith(WEIGHING) and (is_own or is_trusted):
+    if key.startswith(WEIGHING) and (is_trusted or (is_own and key.endswith(".weights"))):
         return True
     is_list = isinstance(value, list) and key.endswith(".weights") and not target.startswith("torchvision.")
     return is_list or target.startswith("torchmetrics.")

@@ -107,8 +107,9 @@ class Classifier(LightningModule):
             wanted = fast and any(isinstance(module, nn.Conv2d) for module in self.net.modules())
         self.memory_format = torch.channels_last if wanted else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
+        is_cuda = self.trainer.strategy.root_device.type == "cuda"
         has_graphs = self.to_compile in ("reduce-overhead", "max-autotune") and stage == "fit"
-        if has_graphs and self.trainer.accumulate_grad_batches > 1 and self.device.type == "cuda":
+        if has_graphs and self.trainer.accumulate_grad_batches > 1 and is_cuda:
             raise InputError(f"model.compile={self.to_compile}: CUDA graphs cannot accumulate gradients; give true")
         if self.to_compile:
             self.net.compile(mode=None if self.to_compile is True else self.to_compile)

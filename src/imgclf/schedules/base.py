@@ -105,7 +105,7 @@ class Schedule(pl.Callback, ABC):
             return
         self._update_in_force = update
         scale = self.curve(update, self.total_updates)
-        for group in _groups(trainer):
+        for group in _groups(trainer) if pl_module.automatic_optimization else ():  # else they are its own
             group["lr"] = _initial_rate(group) * scale
         every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: no logging by steps
         by_batch = every_n_steps > 0 and trainer.global_step % every_n_steps == 0
