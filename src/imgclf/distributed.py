@@ -147,9 +147,9 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 @contextlib.contextmanager
-def interruptible(*, once_more: bool = False, of_batch: bool = True) -> Iterator[None]:
+def interruptible(*, once_more: bool = False) -> Iterator[None]:
     """Raise :class:`Interrupted` wherever a signal to stop arrives meanwhile, unless it comes right after another, as
-    ``once_more`` says that there has just been; ``of_batch``: those of a batch system, too."""
+    ``once_more`` says that there has just been."""
     global _last_raised
     _last_raised = time.monotonic() if once_more else _last_raised
 
@@ -159,8 +159,7 @@ def interruptible(*, once_more: bool = False, of_batch: bool = True) -> Iterator
             _last_raised = time.monotonic()
             raise Interrupted(signum)
 
-    signals = [s for s in stop_signals() if of_batch or s not in job_signals()]
-    previous = {s: signal.signal(s, interrupt) for s in signals}
+    previous = {s: signal.signal(s, interrupt) for s in stop_signals()}
     try:
         yield
     finally:

@@ -36,21 +36,21 @@ def run_job(config: DictConfig) -> float | None:
     Returns:
         None, which makes a trial a failed one, where a run failed or diverged; why stands in its folder.
     """
-    parent = multiprocessing.parent_process()
+    parent, run = multiprocessing.parent_process(), _run
     if parent is not None and parent.pid is not None:  # a process of joblib's, which would not notice
         distributed.leave_with(parent.pid)
         for signum in (signal.SIGINT, signal.SIGTERM):  # of a run alone: joblib would kill all for one that dies idle
             signal.signal(signum, signal.SIG_IGN)
+        run = distributed.interruptible()(_run)  # which looks for the .stop that a signal ignored before has left
     if config.sweep.seeds == 1:
-        return _run(config)
+        return run(config)
     values, first, folder = [], config.seed, config.folder
     for seed in range(first, first + config.sweep.seeds):
         config.seed, config.folder = seed, f"{folder}/seed@{seed}"
-        values.append(_run(config.copy()))  # which the run fills in
+        values.append(run(config.copy()))  # which the run fills in
     return None if None in values else statistics.median(values)  # type: ignore[type-var]
 
 
-@distributed.interruptible(of_batch=False)  # before the look at .stop: a signal that came earlier has left that file
 def _run(config: DictConfig) -> float | None:
     folder, stop, name = RunFolder(config.folder), Path(HydraConfig.get().sweep.dir, ".stop"), config.sweep.objective
     if stop.exists():
