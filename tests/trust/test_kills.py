@@ -1,6 +1,6 @@
 """A run that is killed at any moment, again and again, comes to the very numbers of an undisturbed one.
 
-The moments are drawn by a seed, which is printed: ``IMGCLF_KILL_SEED=N`` repeats those of a run that failed, and
+The moments are drawn by a seed, the same in each run of the tests: ``IMGCLF_KILL_SEED=N`` draws others, and
 ``IMGCLF_KILLS=30`` kills each case so often.
 """
 
@@ -19,7 +19,7 @@ from own import OWN, network, stopping
 from run_files import metrics, run_json, table
 
 pytestmark = pytest.mark.slow
-SEED = int(os.environ.get("IMGCLF_KILL_SEED", random.SystemRandom().randrange(2**32)))
+SEED = int(os.environ.get("IMGCLF_KILL_SEED", "2026"))
 EXACT = "trainer.precision=32-true"
 COMMON = (EXACT, "data.augment=pad_crop_flip", "optimizer.momentum=0.9", "trainer.accumulate_grad_batches=2")
 CASES = {  # how often a run is killed where no number is given, and its arguments
