@@ -109,7 +109,7 @@ def _of_the_run(name: str, key: str, given: dict[str, str], typed: list[str]) ->
     if name == "train":
         store.store(group="frozen", name="run", node=kept, package="_global_")
         return key, typed
-    for group in ("data", "trainer", "callbacks"):
+    for group in ("data", "trainer"):
         store.store(group=group, name="run", node=kept.get(group) or {})
     # Images of another data set, too, are split and drawn by the run's seed.
     return name, ([] if "seed" in given else [f"seed={kept['seed']}"]) + typed

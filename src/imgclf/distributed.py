@@ -133,7 +133,7 @@ def _reason(failed: Any) -> BaseException:
         if kind is not None:
             return (Diverged if kind == "Diverged" else InputError)(failure.message)
     for failure in failures:
-        if failure.exitcode - 128 in stop_signals():
+        if failure.exitcode - 128 in (signal.SIGINT, signal.SIGTERM, *job_signals()):
             return Interrupted(failure.exitcode - 128)
     rank, first = failed.get_first_failure()
     ended = f"was ended by {first.signal_name()}" if first.exitcode < 0 else f"ended with exit code {first.exitcode}"

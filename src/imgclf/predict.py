@@ -70,10 +70,9 @@ def predict_process(config: DictConfig) -> None:
             with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
                 np.save(out, probabilities)
         ids = data.lists()[1] if isinstance(data, KaggleCIFAR10) else range(len(probabilities))
-        rows = zip(ids, probabilities.argmax(axis=1).tolist(), strict=True)
+        names = [data.class_names[label] for label in probabilities.argmax(axis=1)]
         with written_aside(file) as aside, aside.open("w", newline="", encoding="utf-8") as out:
-            names = [(number, data.class_names[label]) for number, label in rows]
-            csv.writer(out, lineterminator="\n").writerows([("id", "label"), *names])
+            csv.writer(out, lineterminator="\n").writerows([("id", "label"), *zip(ids, names, strict=True)])
         say(f"\n{len(probabilities):,} images classified: {file}")
 
 

@@ -64,9 +64,8 @@ def read_run_config(
     files = own if purpose == "use" else folder.path.rglob("*")
     files = [file for file in files if "wandb" not in file.relative_to(folder.path).parts[:-1]]  # it puts its own there
     problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
-    if (
-        isinstance(weights, str) and weights and purpose != "use"
-    ):  # a checkpoint has later ones; without one the run needs those that it began from
+    # A checkpoint has later ones; without one the run needs those that it began from.
+    if isinstance(weights, str) and weights and purpose != "use":
         net["weights"] = weights
         library = "timm." if "timm" in net["_target_"] else "torchvision."
         is_here = Path(weights).is_file() or (purpose == "resume" and folder.last.exists())

@@ -26,7 +26,7 @@ class Averaging(WeightAveraging):
     """
 
     def __init__(self, average: Callable[[Any, Any, int], None]) -> None:
-        def update(means: Any, weights: Any, updates: Any) -> None:
+        def update(means: Any, weights: Any, _: Any) -> None:  # the count, which is handed over on the GPU
             if means[0].is_floating_point():
                 average(means, weights, int(self._average_model.n_averaged))  # type: ignore[union-attr]
             else:  # counts, and positions that a network looks up, have no mean

@@ -10,9 +10,7 @@ from imgclf.errors import InputError
 
 log = logging.getLogger(__name__)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"}
-_LITTER = re.compile(
-    r"\..*|thumbs\.db|desktop\.ini|__macosx|@eadir|lost\+found|system volume information", re.IGNORECASE
-)
+_LITTER = re.compile(r"(?i)\..*|thumbs\.db|desktop\.ini|__macosx|@eadir|lost\+found|system volume information")
 
 
 def is_litter(name: str) -> bool:
@@ -28,7 +26,7 @@ def pictures(folder: Path) -> list[Path]:
     found: list[Path] = []
     others: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        above = [Path(place).resolve(), *(folder.resolve() for folder in Path(place).parents)]
+        above = [Path(place).resolve(), *(parent.resolve() for parent in Path(place).parents)]
         targets = {name: Path(place, name).resolve() for name in folders}
         back = [name for name, target in targets.items() if any(one.is_relative_to(target) for one in above)]
         folders[:] = [name for name in folders if not is_litter(name) and name not in back]

@@ -73,6 +73,7 @@ class Classifier(LightningModule):
         super().__init__()
         require("model", Classifier.__init__, locals())
         self.save_hyperparameters(ignore=["net", "loss", "optimizer", "metrics"], logger=False)
+        # Of modules and the like a checkpoint could not be read without pickle.
         for name in [name for name, value in self.hparams.items() if not isinstance(value, _PLAIN)]:
             del self.hparams[name]
         self.net, self.num_classes, self.label_smoothing = net, num_classes, label_smoothing
