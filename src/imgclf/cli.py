@@ -190,9 +190,5 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
     return OmegaConf.create(list(found) if channels == len(found) else channels * [sum(found) / len(found)])
 
 
-OmegaConf.register_new_resolver("of_weights", _of_weights, replace=True)
-OmegaConf.register_new_resolver("job_folder", _job_folder, replace=True)
-OmegaConf.register_new_resolver("class_folders", class_folders, replace=True)
-OmegaConf.register_new_resolver("count", len, replace=True)
-OmegaConf.register_new_resolver("smallest", min, replace=True)
-OmegaConf.register_new_resolver("gpus_of_a_job", _gpus_of_a_job, replace=True)
+for _resolver in (_of_weights, _job_folder, class_folders, len, min, _gpus_of_a_job):
+    OmegaConf.register_new_resolver(_resolver.__name__.lstrip("_"), _resolver, replace=True)

@@ -206,7 +206,7 @@ class Classifier(LightningModule):
             raise InputError(f"{type(self).__name__} was built without an optimizer: pass optimizer=... to train it")
         optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
         is_mixed = "mixed" in str(self.trainer.precision)
-        if getattr(optimizer, "_step_supports_amp_scaling", False) and self.trainer.gradient_clip_val and is_mixed:
+        if optimizer.defaults.get("fused") and self.trainer.gradient_clip_val and is_mixed:
             raise InputError("optimizer.fused=true: Lightning cannot clip with it; leave trainer.gradient_clip_val out")
         if getattr(optimizer, "num_images", 0) is None:
             # Its noise depends on how many images the loss is the mean of, which only the run knows.
