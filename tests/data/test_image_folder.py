@@ -163,12 +163,12 @@ def test_the_cache_holds_what_decoding_gives_and_notices_changes(tmp_path: Path)
     decoded(files, *form)
     assert snapshot(entry) == stamp
     picture((0, 0, 0), 7, (6, 6)).save(files[0])
-    (entry / ".building-killed").mkdir()
+    (entry / ".building").mkdir()
     again, _ = decoded(files, *form)
     assert again.files != first.files
     assert (again.images[0].numpy() == decode(files[0])).all()
     assert len(list(entry.glob("*px-*"))) == 1, "the outdated entry is gone"
-    assert not (entry / ".building-killed").exists(), "and what a killed process left"
+    assert not (entry / ".building").exists(), "and what a killed process left"
     data = bytearray(files[1].read_bytes())
     data[60] ^= 1  # a wrong bit among the pixels
     files[1].write_bytes(data)
@@ -201,11 +201,13 @@ for folder in map(Path, sys.argv[1:]):
 def test_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "photos", each=4)
     assert class_folders(tmp_path / "photos") == ["blue", "green", "red"]
-    with pytest.raises(InputError, match="at least two"):
-        class_folders(tmp_path)
-    (tmp_path / "photos" / "Testing" / "red").mkdir(parents=True)
-    with pytest.raises(InputError, match="has Testing/, but no train/"):
-        class_folders(tmp_path / "photos")
+    for name in ("photos/Testing/red", "intel/seg_train", "intel/seg_test"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, said in (("photos/red", "at least two"), ("photos", "has Testing/, but"), ("intel", "seg_test/, but")):
+        with pytest.raises(InputError, match=said):
+            class_folders(tmp_path / name)
+    with pytest.raises(InputError, match="in no class folder"):
+        labels_of([tmp_path / "0.png"], tmp_path, ["blue", "red"])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos" / "red" / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "photos" / "blue").symlink_to((tmp_path / "photos" / "blue").rename(tmp_path / "elsewhere"))

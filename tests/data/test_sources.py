@@ -147,6 +147,9 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
     assert not data.has_test_labels
     np.savez(tmp_path / "unlabelled.npz", x_train=IMAGES, y_train=LABELS, x_test=IMAGES)
     assert not arrays(tmp_path / "unlabelled.npz").has_test_labels
+    data = arrays(save(tmp_path / "split.npz", val_images=IMAGES[:5], val_labels=LABELS[:5]))
+    data.setup("fit")
+    assert (len(data.train_set), data.val_set[torch.arange(5)][1].tolist()) == (40, LABELS[:5].tolist())
     whole = save(tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[:2000])
     (tmp_path / "flipped.npz").write_bytes(whole.replace(IMAGES.tobytes()[:9], b"123456789", 1))

@@ -1,6 +1,5 @@
 """Images that lie in arrays: a file of one's own, and CIFAR-10's binary archive."""
 
-import hashlib
 import logging
 import tarfile
 import zipfile
@@ -9,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from imgclf.data.batches import ImageArray, as_tensors
 from imgclf.data.fashion_mnist import download
 from imgclf.data.module import ImageData
+from imgclf.data.split import Positions
 from imgclf.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,9 @@ _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # Val
 class Arrays(ImageData):
     """A .npz file with ``train_images``, ``train_labels`` and, for a test, ``test_images``, ``test_labels``.
 
-    Images are uint8 (n, h, w), (n, c, h, w) or (n, h, w, c), c being 1 or 3; labels whole numbers from 0. ``x_train``,
-    ``y_train``, ``x_test``, ``y_test`` will do as names, too.
+    Where it has ``val_images`` and ``val_labels``, those are validated on, unless ``folds`` are wanted. Images are
+    uint8 (n, h, w), (n, c, h, w) or (n, h, w, c), c being 1 or 3; labels whole numbers from 0. ``x_train``,
+    ``y_train`` and so on will do as names, too.
 
     Args:
         file: the file.
@@ -34,7 +36,7 @@ class Arrays(ImageData):
 
     def __init__(self, file: str, class_names: list[str] | None, **options: Any) -> None:
         super().__init__(**options)
-        self.file = Path(file)
+        self.file, self._first_of_val = Path(file), 0
         self.class_names = tuple(class_names or map(str, range(self.num_classes)))
 
     @property
@@ -49,7 +51,19 @@ class Arrays(ImageData):
             super().setup("test")
 
     def read_train(self) -> ImageArray:
-        return self._part("train")
+        train = self._part("train")
+        if not {"val_images", "x_val"} & {*self._arrays()}:
+            return train
+        val, self._first_of_val = self._part("val"), len(train)
+        if val.images.shape[1:] != train.images.shape[1:]:
+            raise InputError(f"{self.file}: images for training and validation have other shapes: make them the same")
+        return ImageArray(torch.cat([train.images, val.images]), torch.cat([train.labels, val.labels]))
+
+    def split(self, labels: Positions) -> tuple[Positions, Positions]:
+        if not self._first_of_val or self.folds is not None:
+            return self.held_out(labels)
+        every = np.arange(len(labels))
+        return every[: self._first_of_val], every[self._first_of_val :]
 
     def read_test(self) -> ImageArray:
         return self._part("test")
@@ -111,7 +125,7 @@ def _checked_labels(labels: NDArray[Any], name: str, num_classes: int) -> NDArra
         raise InputError(f"{name} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
     if labels.min() < 0 or labels.max() >= num_classes:
         found = f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}"
-        raise InputError(f"{found}: give data.num_classes={labels.max() + 1}, or count from 0")
+        raise InputError(f"{found}: give data.num_classes={int(labels.max()) + 1}, or count from 0")
     return labels.astype(np.int64)
 
 
@@ -134,8 +148,7 @@ class CIFAR10(ImageData):
 
     def prepare_data(self) -> None:
         """Download the archive unless it is there, whole."""
-        if not self.archive.exists() or hashlib.md5(self.archive.read_bytes()).hexdigest() != self.md5:
-            download(self.url, self.archive, self.md5)
+        download(self.url, self.archive, self.md5)
 
     def read_train(self) -> ImageArray:
         return self._read_batches("data_batch_")

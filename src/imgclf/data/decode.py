@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,11 +35,17 @@ log = logging.getLogger(__name__)
 Fit = Literal["centre", "letterbox"]
 OnDamaged = Literal["stop", "skip"]
 
-DAMAGE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)  # what Pillow raises for it
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    IndexError,
+    struct.error,
+    Image.DecompressionBombError,
+)  # what Pillow raises for it
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 # More than one byte a channel; Pillow would cut their values off at 255.
 _DEEP_GREY = {"I": 65535, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "F": 1}
-_ASIDE = ".building-"
 _CHUNK, _AHEAD = 16, 8  # files a task, and tasks that wait for each process, so that none waits for another
 _FILES, _BYTES = 500, 10_000_000  # decoded in the time that a process takes to start
 _SHOWN = 10  # damaged files that are named
@@ -146,8 +151,6 @@ def decoded(
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / ".lock"):
             if not entry.is_dir():  # another process may have made it meanwhile
-                for abandoned in cache.glob(f"{_ASIDE}*"):
-                    shutil.rmtree(abandoned, ignore_errors=True)
                 log.info(f"decoding {len(files):,} pictures of {folder} to {decode.size} x {decode.size}: {cache}")
                 worth = 1 + max(len(files) // _FILES, total // _BYTES)
                 _make(entry, files, folder, decode, min(cores(), worth), on_damaged)
@@ -170,7 +173,9 @@ def _make(
     if (size := len(files) * decode.channels * decode.size**2) > (free := shutil.disk_usage(entry.parent).free):
         told = f"{entry.parent} needs {size / 2**20:,.0f} MiB for the decoded images, {free / 2**20:,.0f} MiB are free"
         raise InputError(f"{told}: make room, or give data.cache_dir or a smaller data.stored_size")
-    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
+    aside = entry.parent / ".building"
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+    aside.mkdir()
     damaged, kept, sums = dict[int, OSError](), list[int](), list[NDArray[np.float64]]()
     chunks: DataLoader[Any] = DataLoader(
         range(len(files)),  # type: ignore[arg-type]
@@ -192,12 +197,11 @@ def _make(
         _tell({files[place]: error for place, error in damaged.items()}, len(files), folder, on_damaged)
         np.save(aside / "sums.npy", np.concatenate(sums))
         np.save(aside / "kept.npy", np.array(kept, dtype=np.int64))
-        aside.chmod(0o755)  # mkdtemp makes it private; others may read a cache on a shared disk
         aside.replace(entry)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        told = "a decoding process was killed, for want of memory? Have one core decode: taskset -c 0 COMMAND"
+        told = "a decoding process has died: too little memory? Or a script of yours without `if __name__ ...`?"
         raise InputError(told) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

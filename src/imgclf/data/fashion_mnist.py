@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imgclf.data.batches import ImageArray, as_tensors
 from imgclf.data.module import ImageData
 from imgclf.errors import InputError
+from imgclf.run_folder import written_aside
 
 CLASS_NAMES = (
     *("t-shirt", "trouser", "pullover", "dress", "coat"),
@@ -71,19 +72,18 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def download(url: str, target: Path, md5: str | None = None) -> None:
-    """Fetch ``target``, written aside and renamed when it is whole and its checksum right."""
-    from torchvision.datasets.utils import download_url  # a second to import
+    """Fetch ``target`` unless it is there; written aside and renamed when whole, its checksum right."""
+    from torchvision.datasets.utils import check_integrity, download_url  # a second to import
 
-    aside = target.with_name(f".{target.name}.part")
+    if check_integrity(str(target), md5):
+        return
     try:
         if not url:
             raise ValueError("a run folder alone downloads nothing")
-        download_url(url, str(target.parent), aside.name, md5)  # makes the folder, too
-        aside.replace(target)
+        with written_aside(target) as aside:
+            download_url(url, str(aside.parent), aside.name, md5)
     except (OSError, RuntimeError, ValueError) as error:  # no answer; another file; no address
         raise InputError(f"{target} could not be downloaded from {url!r} ({error}): put it there by hand") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_part(folder: Path, part: Literal["train", "t10k"]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -43,10 +43,12 @@ def _refuse(error: OSError) -> None:
 
 
 def part_folder(folder: Path, part: str) -> Path | None:
-    """The folder of ``train``, ``valid`` (also ``val``, ``validation``) or ``test`` (``testing``), or with a capital;
+    """The folder of ``train``, ``valid`` (also ``val``, ``validation``) or ``test`` (``testing``), or in capitals;
     None where there is none."""
     names = {"valid": ("valid", "val", "validation"), "test": ("test", "testing")}.get(part, (part,))
-    return next((folder / n for name in names for n in (name, name.title()) if (folder / n).is_dir()), None)
+    return next(
+        (folder / n for name in names for n in (name, name.title(), name.upper()) if (folder / n).is_dir()), None
+    )
 
 
 def class_folders(folder: str | Path) -> list[str]:
@@ -54,8 +56,12 @@ def class_folders(folder: str | Path) -> list[str]:
     source = part_folder(Path(folder), "train") or Path(folder)
     names = sorted(e.name for e in os.scandir(source) if e.is_dir()) if source.is_dir() else []
     names = [name for name in names if not is_litter(name)]
-    parts = {"train", "training", "test", "testing", "valid", "val", "validation"}
-    if source == Path(folder) and (part := [name for name in names if name.lower() in parts]):
+    trained, held_out = {"train", "training"}, {"test", "testing", "valid", "val", "validation"}
+    words = {name: {*re.split(r"[\W_]+", name.lower())} for name in names}  # also of seg_train, training_set
+    part = [name for name in names if {name.lower()} & (trained | held_out)]
+    of_train = [words[name] - trained for name in names if words[name] & trained]
+    part += [name for name in names if words[name] & held_out and words[name] - held_out in of_train]
+    if source == Path(folder) and part:
         told = f"{folder} has {part[0]}/, but no train/"
         raise InputError(f"data.dir={told}: move the classes into train/, or call it otherwise if it is one")
     if len(names) < 2:
@@ -67,6 +73,9 @@ def class_folders(folder: str | Path) -> list[str]:
 def labels_of(files: Sequence[Path], folder: Path, class_names: Sequence[str]) -> list[int]:
     """The class of each file, by the first folder below ``folder`` that it lies in."""
     place = {name: index for index, name in enumerate(class_names)}
+    if loose := [file for file in files if file.parent == folder]:
+        told = f"{folder} has {len(loose)} picture(s) in no class folder, such as {loose[0].name}"
+        raise InputError(f"{told}: move them into one, or away; predict.py images= takes those without a class")
     names = [file.relative_to(folder).parts[0] for file in files]
     if unknown := sorted({*names} - {*place}):
         told = f"{folder} has folders that are none of the classes {', '.join(class_names)}: {', '.join(unknown[:5])}"

@@ -58,8 +58,7 @@ def _archives(config: DictConfig, folder: Path) -> Iterator[Path]:
         yield Path(config.archive)
     elif config.demo:
         target = folder / config.demo_url.rpartition("/")[2]
-        if not target.exists():
-            download(config.demo_url, target)
+        download(config.demo_url, target)
         if hashlib.sha1(target.read_bytes()).hexdigest() != config.demo_sha1:
             target.unlink()
             raise InputError(f"{target} was damaged or another file, and is deleted: run again")
