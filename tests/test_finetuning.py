@@ -15,6 +15,7 @@ from run_files import assert_same, weights
 
 import imgclf
 from imgclf.errors import InputError
+from imgclf.models.pretrained import fit_weights
 from imgclf.models.torchvision_net import torchvision_net
 
 Weights = dict[str, torch.Tensor]
@@ -150,6 +151,10 @@ def test_preprocessing_is_what_the_weights_or_the_run_were_trained_with_unless_g
     assert (data.stored_size, data.resize) == (224, 224)
     larger = ["model.net.name=regnet_y_16gf", "model.net.weights=IMAGENET1K_SWAG_E2E_V1"]
     assert imgclf.compose([*photos, "model=torchvision", *larger]).data.stored_size == 384
+    assert imgclf.compose([*photos, "model=torchvision", "data.stored_size=64"]).model.net.image_size == 64
+    vits = [torchvision.models.VisionTransformer(size, 16, 1, 1, 8, 8) for size in (32, 64)]
+    fit_weights(vits[1], vits[0].state_dict(), "w.pth")
+    assert torch.equal(*(vit.encoder.pos_embedding[:, 0] for vit in vits)), "interpolated but for the first"
     data = imgclf.compose([*given, "data.stored_size=48", "data.mean=[0.5,0.5,0.5]"]).data
     assert (data.mean, data.resize) == ([0.5, 0.5, 0.5], 48)
     given = [*photos, "model=resnet18", f"init_from={source}"]  # of 32 x 32 grey pixels

@@ -32,7 +32,8 @@ def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> No
         parts = ("seed", "val_fraction", "folds", "fold", "test_fraction", "test_seed")
         split = [[there.get(key) or 0 for key in parts] for there in (data, now)]
         if same[0] == same[1] and (split[0] != split[1] or data.get("fit_on", "train") != now.get("fit_on", "train")):
-            log.warning(f"init_from={source}: split otherwise there, it may know images of this validation or test")
+            told = "may be split otherwise there, so that the weights know images of this validation or test"
+            log.warning(f"init_from={source}: {told}")
 
 
 class Freeze(Callback):

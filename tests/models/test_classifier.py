@@ -134,6 +134,8 @@ def test_balanced_weights_are_of_all_images_by_those_of_a_class() -> None:
     loss.prepare(LABELS, num_classes=2)
     torch.testing.assert_close(loss(LOGITS, LABELS), wanted)
     torch.testing.assert_close(loss(LOGITS, nn.functional.one_hot(LABELS).float()), wanted, msg="as of mixed images")
+    loss.weight = torch.tensor([0.0, 1.0])
+    assert loss(LOGITS[:1], LABELS[:1]) == 0, "of an image that does not count, not 0/0"
 
 
 def test_focal_loss() -> None:

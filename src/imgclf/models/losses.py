@@ -38,11 +38,12 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits float (n, k), labels int64 (n,) or, mixed, float (n, k), to their weighted mean."""
-        weight = None if self.weight is None else self.weight.to(logits.dtype)
-        loss = F.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
-        if weight is None or labels.ndim == 1:
-            return loss
-        return loss * len(labels) / (labels * weight).sum()  # torch divides by n for shares
+        if self.weight is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        weight, smoothing = self.weight.to(logits.dtype), self.label_smoothing
+        total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum")
+        counted = weight[labels] if labels.ndim == 1 else labels * weight  # torch's mean would be over n for shares
+        return total * (counted.sum() > 0) / counted.sum().clamp(min=1e-12)  # 0 of images that do not count
 
 
 class Focal(CrossEntropy):

@@ -1,7 +1,9 @@
 """Weights that exist already: torchvision's, a file's, another run's; put into a network as far as they fit."""
 
+import contextlib
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
@@ -14,6 +16,7 @@ from imgclf.errors import InputError, hint
 
 log = logging.getLogger(__name__)
 _WRAPPERS = ("module.", "_orig_mod.", "net.", "model.")  # DDP, torch.compile, Lightning's modules give such names
+_PLACES = "encoder.pos_embedding"  # of torchvision's vision transformers, one for each place in the image
 _SHOWN = 4  # names of tensors, each time
 # What torchvision's files of DenseNet and ViT still call otherwise, and its own loaders translate.
 _RENAMED = {
@@ -70,7 +73,8 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     """Put into ``net`` what fits it by name and shape, and say what was loaded, left out, and stays as it was made.
 
     A convolution that was made for another number of colours gets its weights' sum over the colours, or that spread
-    evenly over them, so that it answers a grey picture as before.
+    evenly over them, so that it answers a grey picture as before. What a vision transformer adds by place is
+    interpolated for another size.
     """
     own, loaded, adapted = net.state_dict(), {}, []
     starts = ["".join(words) for count in range(4) for words in permutations(_WRAPPERS, count)]
@@ -78,6 +82,13 @@ def fit_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
     state = {name.removeprefix(start): tensor for name, tensor in state.items()}
     for old, now in _RENAMED.items():
         state = {name if name in own else re.sub(old, now, name): tensor for name, tensor in state.items()}
+    if type(net).__module__ == "torchvision.models.vision_transformer" and (places := state.get(_PLACES)) is not None:
+        from torchvision.models.vision_transformer import interpolate_embeddings
+
+        with contextlib.suppress(ValueError):  # of no square of places
+            state = interpolate_embeddings(net.image_size, net.patch_size, OrderedDict(state))
+        if places.shape != state[_PLACES].shape:
+            adapted.append(f"{_PLACES}, from {places.shape[1]} to {state[_PLACES].shape[1]} places")
     for name, tensor in own.items():
         given = state.get(name)
         if given is None or given.ndim != tensor.ndim:

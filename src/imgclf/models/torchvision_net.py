@@ -10,7 +10,9 @@ from imgclf.errors import InputError, hint
 from imgclf.models.pretrained import fit_weights, read_weights, torchvision_weights
 
 
-def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str | None = None) -> nn.Module:
+def torchvision_net(
+    name: str, in_channels: int, num_classes: int, weights: str | None = None, image_size: int | None = None
+) -> nn.Module:
     """A network of torchvision, float (n, in_channels, h, w) -> (n, num_classes).
 
     Args:
@@ -20,6 +22,7 @@ def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str 
         num_classes: number of outputs.
         weights: ``DEFAULT`` or another name of torchvision's for them, which are downloaded, or a file, .pth or
             .safetensors; the layer that gives the logits is made anew where it has another number of classes.
+        image_size: pixels of a side, for which vision transformers are made; None for their 224.
 
     Raises InputError: there is no such network, or there are no such weights.
     """
@@ -29,7 +32,13 @@ def torchvision_net(name: str, in_channels: int, num_classes: int, weights: str 
     # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights; theirs
     # want other means, to which they turn ImageNet's: always, since what goes on with them names no weights.
     own = name in ("googlenet", "inception_v3")
-    extra = {"aux_logits": False, "init_weights": True, "transform_input": in_channels == 3} if own else {}
+    extra: dict[str, Any] = (
+        {"aux_logits": False, "init_weights": True, "transform_input": in_channels == 3} if own else {}
+    )
+    if name.startswith("vit_") and image_size is not None:
+        if image_size % (patch := int(name.rpartition("_")[2])):
+            raise InputError(f"data.resize={image_size}: {name} cuts images into squares of {patch}, give a multiple")
+        extra = {"image_size": image_size}
     net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
     if in_channels != 3:
         _replace_first_convolution(net, name, in_channels)
