@@ -140,7 +140,7 @@ def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
     """The shortest hand-written training loop over float32 images in memory."""
     import torch
 
-    count = len(data.train_set) if steps is None else steps * data.batch_size
+    count = min(len(data.train_set), (steps or sys.maxsize) * data.batch_size)
     images, labels = (part.to(device) for part in data.train_set[torch.arange(count)])
     images, net = data.to_input(images), model.net.to(device).train()
     if channels_last:
@@ -149,6 +149,8 @@ def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
     optimizer = model.make_optimizer(net.parameters())
     for epoch in range(epochs):
         if epoch == 1:  # the first, in which libraries set up, is not counted
+            if device.type != "cpu":
+                torch.accelerator.synchronize()
             begin = time.perf_counter()
         for chosen in torch.split(torch.randperm(count, device=device), data.batch_size):
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What only a GPU can show, in at most eight minutes: scripts/gpu_check.sh FOLDER
 # FOLDER is CIFAR-10 as pictures, FOLDER/train/CLASS/... and FOLDER/test/CLASS/...; PYTHON=... is another interpreter.
-# --dry-run in its place does the same in small, on the processor and made-up pictures. A row is what was checked, ok or
+# --dry-run in its place does the same in small, on the CPU and made-up pictures. A row is what was checked, ok or
 # failed, and a figure; with a row that has failed, or was not begun in time, it ends with 1.
 set -uo pipefail
 folder=${1:?a folder of pictures, or --dry-run}
@@ -18,7 +18,7 @@ compared=(resnet18 --images=20000 --steps=100)
 if [ "$folder" = --dry-run ]; then
     export OMP_NUM_THREADS=1
     folder=$work/made end=900 device=trainer=cpu model=lenet side=67 least=0 at=3
-    networks=mlp,lenet compared=(mlp --images=600 --short)
+    networks=mlp,lenet compared=(resnet18 --images=600 --short)
     PYTHONPATH=$PYTHONPATH:scripts "$python" -c "import pathlib as p, benchmark as b; b.make_pictures(p.Path('$folder'), 400)"
     short=(trainer.limit_train_batches=2 trainer.limit_val_batches=1) all=("${short[@]}")
     size=(data.stored_size=28 data.batch_size=16)
@@ -43,7 +43,7 @@ check() { # NAME COMMAND...: a row of the table, whose figure is the last line t
     [ $said = ok ] || { echo "$name:" && tail -n 20 "$log"; } >>"$work/failed"
 }
 
-timed() { # as check, with the GPU to itself; on a processor, where no figure counts, beside the next ones
+timed() { # as check, with the GPU to itself; on a CPU, where no figure counts, beside the next ones
     check "$@" &
     [ $device = trainer=cpu ] || wait
 }

@@ -32,6 +32,8 @@ class TensorBoardLogger(pytorch_lightning.loggers.TensorBoardLogger):
 def settings_of(config: DictConfig, folder: RunFolder) -> dict[str, Any]:
     """The columns of settings: what every run has, and what the command line kept in ``folder`` gave this one."""
     columns = {group: config[group]._target_.rpartition(".")[2] for group in ("model", "data", "schedule")}
+    if OmegaConf.is_dict(net := config.model.get("net")):  # of a library, by its name
+        columns["model"] = net.get("name", columns["model"])
     columns |= {"optimizer.lr": config.optimizer.lr} if "lr" in config.optimizer else {}  # else the class's own
     columns["seed"] = config.seed
     for override in folder.read_overrides():

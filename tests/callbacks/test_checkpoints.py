@@ -94,6 +94,7 @@ FALLING = [0.9, 0.8, 0.7]  # the first epoch is the best, the last is the end; i
         ({"every_n_steps": 4}, {}, [4, 6, 8, 12, 16, 18]),  # 12 is the end of an epoch
         ({"every_minutes": 0.0}, {}, list(range(1, 19))),
         ({"every_n_steps": 3}, {"val_check_interval": 3}, [3, 6, 9, 12, 15, 18]),  # when it is validated, too
+        ({}, {"check_val_every_n_epoch": 3}, [18]),  # nothing is best before the first validation
         ({}, {"val_check_interval": 2}, [2, 18]),  # best.ckpt is not ahead for long
         # Steps of two batches, so that none is saved with gradients that wait: three to an epoch.
         ({"every_n_steps": 1}, {"accumulate_grad_batches": 2}, list(range(1, 10))),

@@ -33,6 +33,7 @@ def test_runs_that_differ_in_nothing_but_the_seed_are_averaged(make_run: MakeRun
     assert (column(found, "lr"), column(found, "seeds"), found.hidden) == (["0.1", "0.3"], ["2", "2"], [])
     assert (column(found, "seconds"), column(found, "images_per_second")) == (["12.0 s"] * 2, ["50,000"] * 2)
     assert column(table(tmp_path / "s" / "2"), "best/val/acc") == ["0.9000"], "one seed has no spread"
+    assert column(tables(read_runs([tmp_path / "s" / name for name in "0123"]), None)[0], "seeds") == ["2", "2"]
 
 
 def test_validation_decides_what_is_best_and_the_test_never(make_run: MakeRun, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1, NumberFrom0, require
-from imgclf.run_folder import RunFolder
+from imgclf.run_folder import RunFolder, written_aside
 
 
 class BestAndLast(Checkpoint):
@@ -86,7 +86,9 @@ class BestAndLast(Checkpoint):
         is_final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         names = []
         if self.monitor.startswith("val/"):
-            never = sum(trainer.num_val_batches) == 0 or (is_final and not self._has_validated)
+            every = trainer.check_val_every_n_epoch or 1  # Lightning does not know of its batches before one is due
+            has_none = (trainer.current_epoch + 1) % every == 0 and sum(trainer.num_val_batches) == 0
+            never = has_none or (is_final and not self._has_validated)
             if self.best_score is None and never:
                 self.best_epoch, self.best_metrics = trainer.current_epoch, {}
                 names.append("best.ckpt")
@@ -123,20 +125,21 @@ class BestAndLast(Checkpoint):
         folder = RunFolder(trainer.default_root_dir).checkpoints
         names = names or ("last.ckpt",)
         for name in names:
-            self._is_ahead, aside = name != "last.ckpt", folder / f".{name}.tmp"
+            self._is_ahead = name != "last.ckpt"
+            if not trainer.is_global_zero:
+                trainer.save_checkpoint(folder / name)  # of which the first process writes all
+                continue
             try:
-                trainer.save_checkpoint(aside)
-                if trainer.is_global_zero:
+                with written_aside(folder / name) as aside:
+                    trainer.save_checkpoint(aside)
                     with aside.open("r+b") as written:
                         os.fsync(written.fileno())  # some file systems rename at once, and write half a minute later
                     if not self._is_readable and (others := get_unsafe_globals_in_checkpoint(str(aside))):
-                        aside.unlink()  # only pickle could read it: told before hours have gone into others like it
+                        # Only pickle could read it: told before hours have gone into others like it.
                         told = f"a checkpoint may hold tensors and plain values alone, no {min(others)}"
                         raise InputError(f"{told}: keep it out of save_hyperparameters() and of state_dict()")
                     self._is_readable = True
-                    aside.replace(folder / name)
             except OSError as error:
-                aside.unlink(missing_ok=True)
                 places = f"there and in {tempfile.gettempdir()}"  # where Lightning writes first
                 told = f"{folder / name} cannot be written ({error.strerror}): make room {places}, then go on with "
                 raise InputError(f"{told}resume={folder.parent}") from error

@@ -33,7 +33,9 @@ def page(runs: Runs, found: Sequence[Table], title: str) -> str:
         plotly=get_plotlyjs(),
         sections=sections,
         outcomes=", ".join(f"{count:,} {outcome}" for outcome, count in runs.about.outcome.value_counts().items()),
-        runs=all_runs(runs, found).apply(lambda column: [shown(value, str(column.name)) for value in column]),
+        runs=all_runs(runs, found)
+        .filter(regex="^(?!.*/acc_of/)")
+        .apply(lambda column: [shown(value, str(column.name)) for value in column]),
         problems=runs.problems,
     )
 

@@ -49,7 +49,8 @@ def read_runs(folders: Sequence[Path]) -> Runs:
             what = f"no run in {folder}" if folder.is_dir() else f"no folder {folder}"
             raise InputError(f"there is {what}: give a folder of runs, such as logs/sweeps/NAME/DATE_TIME")
         inside.sort(key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), str(path)))
-        found |= {path: folder.resolve() for path in inside if path not in found}
+        top_of = folder.resolve().parent if [folder.resolve()] == inside else folder.resolve()  # runs given one by one
+        found |= {path: top_of for path in inside if path not in found}
     parts = [_read_run(path, source, top) for path, source in found.items()]
     about, settings, metrics, epochs = zip(*parts, strict=True)
     rows = [row | {"run": run} for run, rows in enumerate(epochs) for row in rows]

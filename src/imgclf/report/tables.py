@@ -41,6 +41,7 @@ class Table:
         self.values, self.mean, self.std = (frame.loc[order].reset_index(drop=True) for frame in (values, mean, std))
         self.runs = about.assign(group=group.map(order.index)).sort_values("group", kind="stable")
         self.metrics = [name for name in dict.fromkeys((self.sort, *_FIRST, *mean)) if name in mean]
+        self.metrics = [name for name in self.metrics if name == self.sort or "/acc_of/" not in name]  # report.csv has
         self.texts = self._texts()
         rows = self.texts[list(self.titles.values())].to_dict("records")
         self.labels = [", ".join(f"{title}={text}" for title, text in row.items()) or "all runs" for row in rows]
@@ -55,7 +56,7 @@ class Table:
         """What a reader must know besides; last, how the best group was made, but for its seed."""
         notes = [f"note: different as well, along with these: {', '.join(self.hidden)}"] * bool(self.hidden)
         if self.validated is None:
-            notes.append("note: nothing was validated, so none is called best")
+            notes.append("note: no finished run was validated, so none is called best")
         elif self.sort != self.validated:
             notes.append(f"note: best is chosen by {self.validated}")
         for given in self.runs.overrides[(self.runs.group == self.best) & (self.runs.outcome == FINISHED)].dropna()[:1]:
