@@ -11,7 +11,6 @@ from typing import Any
 
 from hydra.utils import get_object
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
 
 from imgclf.arguments import CONF
 from imgclf.check import HYDRA_KEYS, SUPPLIED, arguments_of
@@ -19,13 +18,6 @@ from imgclf.check import HYDRA_KEYS, SUPPLIED, arguments_of
 GROUPS = ("data", "model", "optimizer", "schedule", "trainer")
 REFERENCE = {"type": ["string", "null"], "pattern": r"\$\{|^\?\?\?$"}  # null: yet to be given
 OBJECT = {"type": "object", "required": ["_target_"]}
-
-
-class Lenient(GenerateJsonSchema):
-    """Lets anything stand for what has no form in JSON, such as a module."""
-
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
-        return {}
 
 
 def form(target: str, group: str) -> dict[str, Any]:
@@ -41,8 +33,8 @@ def form(target: str, group: str) -> dict[str, Any]:
     for name in taken.keys() - SUPPLIED.get(group, set()):
         try:
             adapter = TypeAdapter(taken[name].annotation, config=ConfigDict(arbitrary_types_allowed=True))
-            kind = adapter.json_schema(schema_generator=Lenient)
-        except PydanticUserError:  # an annotation of what is not installed
+            kind = adapter.json_schema()
+        except PydanticUserError:  # an annotation of what is not installed, or has no form in JSON, such as a module
             kind = {}
         keys[name] = {"anyOf": [kind, refer("reference"), refer("object")], "description": texts.get(name, "")}
     return {"properties": keys, "additionalProperties": takes_any}

@@ -6,7 +6,6 @@ import re
 import shlex
 from pathlib import Path
 
-import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -36,7 +35,10 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     if is_sweep and name != "train":
         raise InputError(f"scripts/{name}.py does one thing at a time: leave -m out")
     if {"--help", "-h"} & set(flags):
-        return name, overrides + _what_help_needs(name) + flags
+        # Hydra composes a configuration to show the help, and no run is there yet.
+        for group in ("data", "trainer") if name in ("evaluate", "predict") else ():
+            ConfigStore.instance().store(group=group, name="run", node={})
+        return name, overrides + ["figure=costs"] * (name == "figures") + flags
     named = {"hydra.run.dir", "resume"} & given.keys()
     if name == "train" and started_from_outside() and not is_sweep and not named:
         raise InputError("torchrun or srun start several processes, which need one folder: add hydra.run.dir=FOLDER")
@@ -140,16 +142,6 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
     if directory.is_dir():
         os.chdir(directory)  # relative paths mean what they meant
     return [*kept, *(a for a in overrides if key_of(a) not in ("sweep.resume", "trust")), *here, *flags_kept, *flags]
-
-
-def _what_help_needs(name: str) -> list[str]:
-    """Hydra composes a configuration to show the help: what must be given stands in for what the user would give."""
-    defaults = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))["defaults"]
-    choices = [(group, choice) for entry in defaults if isinstance(entry, dict) for group, choice in entry.items()]
-    for group, choice in choices:
-        if choice == "run":
-            ConfigStore.instance().store(group=group, name="run", node={})
-    return [f"{group}={min((CONF / group).glob('*.yaml')).stem}" for group, choice in choices if choice == "???"]
 
 
 def task_overrides() -> list[str]:

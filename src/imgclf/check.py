@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import re
-import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -157,40 +156,27 @@ def arguments_of(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], 
 
     What a class of this package passes on as ``**kwargs`` its bases take; a decorator may add names of its own.
     """
-    sources, is_wrapped = [target], hasattr(target, "__wrapped__")
-    is_own = inspect.isclass(target) and target.__module__.startswith(f"{__package__}.")
-    if is_own:
+    sources = [target]
+    if is_own := inspect.isclass(target) and target.__module__.startswith(f"{__package__}."):
         sources = [vars(c)["__init__"] for c in target.__mro__[:-1] if "__init__" in vars(c)] or [target]
-    elif is_wrapped:
-        sources = [inspect.unwrap(target), target]
     found: dict[str, inspect.Parameter] = {}
     required: list[str] = []
-    open_ended = []
+    takes_any = False
     for source in sources:
         try:
-            signature = inspect.signature(source, follow_wrapped=not is_wrapped)
-        except (TypeError, ValueError):  # of C, which does not tell
+            signature = inspect.signature(source, eval_str=True)
+        except Exception:  # of C, or annotations for type checkers and readers alone: it does not tell
             return found, required, True
-        scope = getattr(source, "__globals__", None) or vars(sys.modules[source.__module__])
         parameters = list(signature.parameters.values())[is_own and source is not target :]  # without self
         for p in parameters:
             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in found:
-                found[p.name] = p.replace(annotation=_annotation(p, scope))
+                found[p.name] = p.replace(annotation=Any) if p.annotation is p.empty else p
                 if p.default is p.empty and source is sources[0]:  # a class may itself give what its base asks for
                     required.append(p.name)
-        open_ended.append(any(p.kind is p.VAR_KEYWORD for p in parameters))
-        if not open_ended[-1] and not is_wrapped:
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if not takes_any:
             break
-    return found, required, open_ended[0 if is_wrapped else -1]  # what a decorator takes it hands on
-
-
-def _annotation(parameter: inspect.Parameter, scope: dict[str, Any]) -> Any:
-    if isinstance(parameter.annotation, str):
-        try:
-            return eval(parameter.annotation, scope)
-        except Exception:
-            return Any
-    return Any if parameter.annotation is parameter.empty else parameter.annotation
+    return found, required, takes_any or hasattr(target, "__wrapped__")  # a decorator may take names of its own
 
 
 def _mismatch(value: Any, annotation: Any, default: Any) -> str | None:

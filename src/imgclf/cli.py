@@ -1,7 +1,6 @@
 """The command line: Hydra composes, a mistake is told in one line, and what does the work is imported last."""
 
 import argparse
-import importlib
 import os
 import pkgutil
 import re
@@ -26,8 +25,8 @@ from imgclf import threads
 from imgclf.arguments import CONF, arguments
 from imgclf.data.folders import class_folders
 from imgclf.distributed import COMMAND, process_count
-from imgclf.errors import InputError, Interrupted, flush, tell
-from imgclf.hydra_errors import EXTRAS, explained
+from imgclf.errors import InputError, Interrupted, say, tell
+from imgclf.hydra_errors import explained
 
 # Hydra holds conf/hydra/launcher/ against its plugins' types, which is welcome, and warns of it; its plugin hands
 # Optuna's samplers settings that newer versions drop. Here, not in a function: launchers' processes compose too.
@@ -87,7 +86,6 @@ def main(name: str) -> NoReturn:
     code = 0
     try:
         name, sys.argv[1:] = arguments(name, sys.argv[1:])
-        _require_launcher(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task)()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -96,7 +94,7 @@ def main(name: str) -> NoReturn:
     try:
         if "imgclf.sweep" in sys.modules:  # not in Hydra's callback, which is left out where a sweeper raises
             code = max(sys.modules["imgclf.sweep"].finish(), code)
-        flush()
+        say(end="")  # what was printed goes out
     except BaseException as error:
         code = max(tell(error), code)
     sys.exit(code)
@@ -106,17 +104,6 @@ def _interrupt(signum: int, frame: Any) -> NoReturn:
     if "imgclf.sweep" in sys.modules:
         sys.modules["imgclf.sweep"].stop_jobs(signum)
     raise Interrupted(signum)
-
-
-def _require_launcher(given: Sequence[str]) -> None:
-    """Hydra would look for a launcher's plugin only when the sweep has been checked and begun."""
-    for name, extra in EXTRAS.items():
-        if any(argument.startswith(f"hydra/launcher={name}") for argument in given):
-            try:
-                importlib.import_module(f"hydra_plugins.hydra_{name}_launcher")
-            except ImportError:
-                told = f"hydra/launcher={name} is an extra: uv run --extra {extra} scripts/train.py"
-                raise InputError(told) from None
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -171,24 +158,29 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
         from imgclf.ranges import mismatch
         from imgclf.run_folder import RunFolder
 
-        key = {"size": "resize"}.get(what, what)
-        found = RunFolder(source).read_config()["data"].get(key)
-        if mismatch(found, int | list[float] | None):  # whoever has written it
-            raise InputError(f"init_from={source}: its data.{key}={found} is no number")
-        found = found or otherwise
-    elif net and net.get("weights") and str(net.get("_target_")).startswith("imgclf.models.torchvision_net."):
+        found = RunFolder(source).read_config()["data"].get({"size": "resize"}.get(what, what))
+        if mismatch(found, int | list[float] | None):  # whoever has written it: Hydra would build what it names
+            raise InputError(f"init_from={source}: its {what} of images, {found}, is no number")
+    elif (
+        OmegaConf.is_dict(net)
+        and net.get("weights")
+        and str(net.get("_target_")).startswith("imgclf.models.torchvision_net.")
+    ):
         from imgclf.models.torchvision_net import preprocessing
 
         found = preprocessing(net)[what]
     else:
-        found = otherwise
-    if found is None or found == otherwise or what == "size":
-        found = otherwise if found is None else found
-        return OmegaConf.create(found) if isinstance(found, list) else found
-    channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
-    # For grey pictures the mean of the colours; for coloured ones the grey value, three times.
-    return OmegaConf.create(list(found) if channels == len(found) else channels * [sum(found) / len(found)])
+        found = None
+    if found and what != "size":  # for grey pictures the mean of the colours; for coloured the grey value, three times
+        channels = len(otherwise) if isinstance(otherwise, Sequence) else _root_.data.in_channels
+        found = list(found) if channels == len(found) else channels * [sum(found) / len(found)]
+    found = found or otherwise
+    return OmegaConf.create(found) if isinstance(found, list) else found
 
 
-for _resolver in (_of_weights, _job_folder, class_folders, len, min, _gpus_of_a_job):
+def _least(*values: Any) -> Any:
+    return None if None in values else min(values)  # a value that is lacking is told of where it stands
+
+
+for _resolver in (_of_weights, _job_folder, class_folders, len, _least, _gpus_of_a_job):
     OmegaConf.register_new_resolver(_resolver.__name__.lstrip("_"), _resolver, replace=True)

@@ -55,14 +55,19 @@ def explanation(error: BaseException) -> str | None:
         what = f"{error.filename}: " if error.filename else ""
         return f"{what}{error.strerror}; make room or get leave to write there, or choose another folder, and run again"
     first = str(error).strip().partition("\n")[0]
-    if isinstance(error, ValueError) and first.startswith("`val_check_interval`"):  # Lightning's, with its remedies
+    # Lightning's, with its remedies
+    if isinstance(error, ValueError | RuntimeError) and first.startswith(
+        ("`val_check_interval`", "Early stopping cond")
+    ):
         return first
     if isinstance(error, ValueError) and first.startswith("Expected more than 1 value per channel when training"):
         return f"{first}: give data.drop_last=true, or a data.batch_size that leaves no batch of one image"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of settings that do not go together
         return first
     if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and NO_MEMORY in first):
-        return f"out of memory ({first}); choose a smaller data.batch_size, data.resize or network"
+        return (
+            f"out of memory ({first}); choose a smaller data.batch_size, data.eval_batch_size, data.resize or network"
+        )
     return None
 
 
@@ -85,25 +90,16 @@ def tell(error: BaseException) -> int:
     return FAILED if text is None or isinstance(error, Failed) else USER_ERROR
 
 
-def say(text: str, *, is_kept: bool = False) -> None:
+def say(text: str = "", *, end: str = "\n", is_kept: bool = False) -> None:
     """Print a result; that nobody reads it any more, as after ``| head -1``, changes nothing about what was done.
 
     ``is_kept``: it stands in files, too, so that not even a full disk makes what was done a failure.
     """
-    with contextlib.suppress(OSError if is_kept else BrokenPipeError):
-        try:
-            print(text)
-        finally:
-            flush()
-
-
-def flush() -> None:
-    """Have what was printed go out; where nobody reads it any more, let Python not complain of that when it ends."""
     try:
-        sys.stdout.flush()
+        print(text, end=end, flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of it when it ends
+        if not is_kept and not isinstance(error, BrokenPipeError):
             raise
 
 

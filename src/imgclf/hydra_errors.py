@@ -4,7 +4,6 @@ import contextlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -14,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imgclf.arguments import CONF
 from imgclf.errors import Failed, InputError, hint
+from imgclf.run_folder import flat
 
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
 
@@ -38,6 +38,9 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
         return InputError(f"{key}: there is no such key. {remedy} A new one is added by +{key}=VALUE")
     if first.startswith(("No trials are completed", "`Study.stop` is supposed")):  # so Optuna, after a grid the latter
         return Failed("the search has no best trial: all of its trials have failed, or the last of a grid")
+    plugin = re.search(r"hydra_plugins\.hydra_(\w+?)_launcher", first)
+    if isinstance(error, ImportError) and plugin is not None and (extra := EXTRAS.get(plugin[1])):
+        return InputError(f"hydra/launcher={plugin[1]} is an extra: uv run --extra {extra} scripts/train.py ...")
     lines = [line for line in first.splitlines() if line.strip() and not line.startswith(("Error parsing", "See http"))]
     if isinstance(error, OverrideParseException):
         what = "this cannot be read" if lines[0].startswith("Lexer") else lines[0]
@@ -59,10 +62,6 @@ def _keys(config_name: str, without: str, given: Sequence[str]) -> list[str]:
     groups = [str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()]
     GlobalHydra.instance().clear()
     with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return [*groups, *_paths(OmegaConf.to_container(hydra.compose(config_name, overrides)), "")]
+        keys = flat(OmegaConf.to_container(hydra.compose(config_name, overrides)))
+        return [*groups, *{key[: dot.start()] for key in keys for dot in re.finditer(r"\.|$", key)}]
     return groups
-
-
-def _paths(node: Any, path: str) -> list[str]:
-    keys = [(f"{path}.{key}" if path else str(key), value) for key, value in node.items()]
-    return [found for key, value in keys for found in (key, *(_paths(value, key) if isinstance(value, dict) else ()))]

@@ -27,15 +27,12 @@ class Predictor:
     Args:
         model: the network, ready for evaluation; ``predictor.model.to("cuda")`` moves the work there.
         data: the run's, which knows the classes and how a picture becomes an input; nothing of it is read.
+
+    ``class_names`` has the classes by label.
     """
 
     def __init__(self, model: Classifier, data: ImageData) -> None:
-        self.model, self.data = model.eval(), data
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """By label."""
-        return tuple(self.data.class_names)
+        self.model, self.data, self.class_names = model.eval(), data, tuple(data.class_names)
 
     @torch.no_grad()
     def predict(self, images: Images, average_flips: bool = False) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from imgclf import distributed
 from imgclf.check import check
 from imgclf.errors import InputError, say, tell
-from imgclf.resuming import FREE, changed_keys, decide
+from imgclf.resuming import changed_keys, decide
 from imgclf.run_folder import RunFolder
 from imgclf.train import train
 
@@ -103,8 +103,7 @@ def _metrics(folder: RunFolder, config: DictConfig) -> dict[str, Any]:
 def refuse_changes(folder: RunFolder, config: DictConfig) -> None:
     """A job that has begun must not be mistaken for another because a file of conf/ was changed."""
     decide(config)
-    changes = [line for line in changed_keys(folder, config) if not line.startswith(FREE)]
-    if changes:
+    if changes := changed_keys(folder, config):
         told = f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}"
         raise InputError(f"{told}. Give these keys their old values, or choose another folder")
 

@@ -34,19 +34,14 @@ def predict(config: DictConfig) -> None:
 
     Where ``config.images`` names picture files, those are classified instead: a table, a contact sheet, a CSV file.
     """
-    require_run(config)  # refused before any process is started
-    if config.images is None:
-        distributed.run(predict_process, config)
-    elif distributed.is_first():  # one process is enough for pictures of which each is decoded on its own
-        devices = config.trainer.devices
-        devices = devices[:1] if OmegaConf.is_list(devices) else 1
-        config.trainer.update({"strategy": "auto", "num_nodes": 1, "devices": devices})
-        os.environ.pop("LOCAL_RANK", None)
-        predict_process(config)
-
-
-def predict_process(config: DictConfig) -> None:
-    """One process of a prediction, on its stretch of the images; the first writes the answer of all."""
+    require_run(config)
+    if not distributed.is_first():  # one process does it all
+        return
+    OmegaConf.set_struct(config, False)
+    devices = config.trainer.get("devices")
+    devices = devices[:1] if OmegaConf.is_list(devices) else 1
+    config.trainer.update({"strategy": "auto", "num_nodes": 1, "devices": devices})
+    os.environ.pop("LOCAL_RANK", None)
     speak(None)
     seed_everything(config.seed, verbose=False)
     model, data = trained(config)
@@ -59,13 +54,11 @@ def predict_process(config: DictConfig) -> None:
     trainer = bare_trainer(config, keep)
     own = data if pictures is None else None
     trainer.predict(model, dataloaders=pictures, datamodule=own, return_predictions=False)
-    parts = [np.frombuffer(kept, np.float32).reshape(-1, data.num_classes)] * trainer.world_size
-    if trainer.world_size > 1:
-        torch.distributed.all_gather_object(parts, parts[0])
+    probabilities = np.frombuffer(kept, np.float32).reshape(-1, data.num_classes)
     if pictures is not None:
-        pictures.answer(folder, parts[0], config.rows)
-    elif distributed.is_first():
-        file, probabilities = folder.path / "submission.csv", np.concatenate(parts)
+        pictures.answer(folder, probabilities, config.rows)
+    else:
+        file = folder.path / "submission.csv"
         if config.probabilities:
             with written_aside(folder.path / "probabilities.npy") as aside, aside.open("wb") as out:
                 np.save(out, probabilities)

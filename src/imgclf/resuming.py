@@ -15,17 +15,17 @@ from imgclf.trust import DOWNLOADS, WEIGHING
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
 _CHOOSING = ("callbacks.checkpoint.monitor ", "callbacks.checkpoint.mode ")  # the best epoch so far
 # Where the images lie, and how they are read; that they are the same their digest tells.
-FREE = tuple(f"data.{name} " for name in ("dir", "cache_dir", "num_workers", "resident", "eval_batch_size"))
+_FREE = tuple(f"data.{name}" for name in ("dir", "cache_dir", "num_workers", "resident", "eval_batch_size"))
 
 
 def changed_keys(folder: RunFolder, config: DictConfig) -> list[str]:
-    """Keys of a configuration that are not as the folder keeps them, with both values; its name, the machines and what
-    may be downloaded do not count."""
+    """Keys of a configuration that are not as the folder keeps them, with both values; its name, the machines, where
+    the images lie and what may be downloaded do not count."""
     then, now_given = flat(folder.read_config()), flat(frozen(config))
     keys = [k for k in {**then, **now_given} if (k in then, then.get(k)) != (k in now_given, now_given.get(k))]
     keys = [k for k in keys if k in then or now_given[k] not in (None, [])]  # a newer version's, and not made use of
     measured = [k for k in ("data.mean", "data.std") if now_given.get(k, "") is None]  # by the run itself
-    ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured)
+    ignored = ("name", "trainer.devices", "trainer.accelerator", "trainer.num_nodes", *measured, *_FREE)
     fetched = [k for k in keys if k.rpartition(".")[2] in DOWNLOADS and not k.startswith(WEIGHING)]
     keys = [k for k in keys if k not in (*ignored, *fetched)]
     return [f"{key} was {then.get(key, 'not there')}, is {now_given.get(key, 'gone')}" for key in keys]
@@ -51,8 +51,11 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
             told = f"{folder.path} is finished after {metrics['epochs']} epochs"
             more = [f"trainer.{k}=MORE" for k in ("max_epochs", *others) if stored.get(k) not in (None, -1)]
             raise InputError(f"{told}; to train it further add {' '.join(more) or 'trainer.max_epochs=MORE'}")
-    changed = [line for line in changed_keys(folder, config) if not line.startswith(FREE)]
-    changed = [line for line in changed if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)]
+    changed = [
+        line
+        for line in changed_keys(folder, config)
+        if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)
+    ]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     if not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):

@@ -57,6 +57,7 @@ def _begin(config: DictConfig) -> None:
         raise InputError("torchrun or SLURM would run the whole sweep in each process: start it once, without them")
     if any(given.startswith("hydra.run.dir=") for given in config.hydra.overrides.hydra):
         raise InputError("hydra.run.dir is of a single run: the folder of a sweep is hydra.sweep.dir=FOLDER")
+    get_class(config.hydra.launcher._target_)  # an extra: Hydra would look for it when the sweep has begun
     HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
     folder = Path(config.hydra.sweep.dir).absolute()
     if (folder / "sweep.json").exists() and config.sweep.resume is None and not is_restarted():

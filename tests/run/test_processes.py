@@ -13,7 +13,6 @@ import pytest
 import torch
 from conftest import ROOT, Door
 from made_up import TEST, write
-from PIL import Image
 from run_files import metrics, run_json
 
 from imgclf import threads
@@ -69,13 +68,9 @@ def test_torchrun_starts_training_and_prediction(door: Door, tmp_path: Path) -> 
     door("train.py", *given, "trainer.precision=32-true", "hydra.run.dir=one")
     assert metrics(tmp_path / "run") == pytest.approx(metrics(tmp_path / "one"), rel=1e-4)
 
-    torchrun(tmp_path, "predict.py", "run=run", "probabilities=true")
-    together = (tmp_path / "run" / "submission.csv").read_text()
-    assert together.count("\n") == TEST + 1
-    door("predict.py", "run=run", "trainer=cpu")
-    assert (tmp_path / "run" / "submission.csv").read_text() == together
-    Image.new("RGB", (40, 32)).save(tmp_path / "one.png")
-    assert door("predict.py", "run=run", "images=one.png").stdout.count("1 pictures") == 1
+    done = torchrun(tmp_path, "predict.py", "run=run", "probabilities=true")
+    assert done.stdout.count(f"{TEST} images classified") == 1
+    assert (tmp_path / "run" / "submission.csv").read_text().count("\n") == TEST + 1
 
 
 def job_on_gpus(folder: Path, begun: Any, go: Any) -> None:

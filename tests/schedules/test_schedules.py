@@ -91,24 +91,17 @@ class TinyNet(pl.LightningModule):
 
 @dataclass
 class Fitted(pl.Callback):
-    """One training: all groups' rates at each optimizer step, and epoch_rate at each epoch's end."""
+    """One training: all groups' rates at each optimizer step."""
 
     net: pl.LightningModule
     pairs: list[list[float]] = field(default_factory=list)
-    epoch_rates: dict[int, float] = field(default_factory=dict)
 
     @property
     def rates(self) -> list[float]:
-        """Rate of the first group at each optimizer step."""
         return [rates[0] for rates in self.pairs]
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
         self.pairs.append([float(group["lr"]) for group in optimizer.param_groups])
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        for callback in trainer.callbacks:
-            if isinstance(callback, Schedule):
-                self.epoch_rates[trainer.current_epoch] = callback.epoch_rate
 
 
 @pytest.fixture
@@ -133,7 +126,6 @@ def test_by_batch_the_rate_changes_with_every_step(fit: Fit) -> None:
     fitted = fit(schedule, max_epochs=2, limit_train_batches=4)
     assert fitted.rates == pytest.approx([0.0, 0.025, 0.05, 0.075, 0.1, 0.075, 0.05, 0.025])
     assert [bias for _, bias in fitted.pairs] == pytest.approx([rate / 5 for rate in fitted.rates]), "its own rate's"
-    assert fitted.epoch_rates == pytest.approx({0: 0.0, 1: 0.1}), "of the epoch's first batch"
 
 
 @pytest.mark.parametrize(

@@ -166,10 +166,11 @@ def test_a_linked_file_is_not_written_to(foreign: Read, tmp_path: Path) -> None:
 def test_no_script_builds_what_a_changed_configuration_names(shared: Path, door: Door, tmp_path: Path) -> None:
     harm = {"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]}
     file = shared / ".hydra" / "config.yaml"
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"model": harm}))
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"model": harm, "data": {"resize": harm}}))
     for command in EACH_WAY:
         told = door(*f"{command}=shared trust=[own.]".split(), expect=2, **OWN).stderr
         assert told.startswith("error: shared/.hydra/config.yaml:\n")
+    assert "is no number" in door("train.py", "init_from=shared", "hydra.run.dir=out", expect=2).stderr
     door("report.py", "sweep=shared", "out=out")
     assert {p.name for p in tmp_path.iterdir()} == {"shared", "out"}, "nothing was made or begun"
 

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import AtLeast0, AtLeast1, Fraction, require
+from imgclf.ranges import AtLeast0, Fraction, require
 
 log = logging.getLogger(__name__)
 
@@ -53,21 +53,17 @@ class ExponentialMovingAverage(Averaging):
 
     Args:
         decay: from 0 to 1.
-        update_every_n_steps: optimizer steps from one update to the next; the first step's is one.
     """
 
-    def __init__(self, decay: Fraction, update_every_n_steps: AtLeast1 = 1) -> None:
+    def __init__(self, decay: Fraction) -> None:
         require("callbacks.ema", ExponentialMovingAverage.__init__, locals())
-        self.decay, self.update_every_n_steps = decay, update_every_n_steps
+        self.decay = decay
         super().__init__(self.average)
 
     def average(self, means: Any, weights: Any, updates: int) -> None:
         """One update in place, after so many others."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         get_ema_multi_avg_fn(decay)(means, weights, updates)  # type: ignore[no-untyped-call]
-
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return step_idx is not None and step_idx % self.update_every_n_steps == 0
 
 
 class StochasticWeightAveraging(Averaging):

@@ -9,13 +9,12 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from imgclf.run_folder import RunFolder, write_whole
-from imgclf.schedules.callback import Schedule
 
 _NO_METRICS = ("epoch", "step", "lr", "images_per_second", "seconds")
 
 
 class EpochTable(Checkpoint):
-    """Write epoch, updates done, learning rate of the epoch's first batch, and every metric logged by then.
+    """Write epoch, updates done, learning rate of the epoch's last step, and every metric logged by then.
 
     Lightning calls callbacks of this base after all others, and after the module, which may log at the epoch's end.
     A resumed run first drops the rows that it is going to write again.
@@ -83,8 +82,5 @@ def metrics_of_epoch(trainer: Trainer) -> dict[str, float]:
 
 
 def learning_rate(trainer: Trainer) -> float:
-    """The rate of the epoch's first batch: the schedule's, or the optimizer's where there is no schedule."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Schedule):
-            return callback.epoch_rate
+    """The rate of the last step, of the first parameter group."""
     return float(trainer.optimizers[0].param_groups[0]["lr"])

@@ -1,15 +1,11 @@
 """Where callbacks write: every logger that shows curves and pictures, through one function each."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 def shows(trainer: Trainer) -> bool:
@@ -22,11 +18,6 @@ def pages(trainer: Trainer) -> list[Logger]:
     """The loggers to which this process writes curves and pictures: in the first process of a fit, others have none."""
     is_writer = trainer.is_global_zero and shows(trainer)
     return [logger for logger in trainer.loggers if is_writer and not isinstance(logger, CSVLogger)]
-
-
-def writers(trainer: Trainer) -> list["SummaryWriter"]:
-    """The same for what TensorBoard alone can show."""
-    return [logger.experiment for logger in pages(trainer) if isinstance(logger, TensorBoardLogger)]
 
 
 def log_scalars(trainer: Trainer, values: Mapping[str, float], step: int) -> None:

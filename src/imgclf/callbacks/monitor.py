@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch.optim import Optimizer
 
-from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows, writers
+from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows
 from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1, require
 from imgclf.schedules.callback import Schedule
@@ -165,7 +166,7 @@ class Histograms(Callback):
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         if not trainer.is_last_batch or (epoch % self.every_n_epochs and epoch != trainer.max_epochs):
             return
-        for writer in writers(trainer):
+        for writer in [page.experiment for page in pages(trainer) if isinstance(page, TensorBoardLogger)]:
             for name, parameter in pl_module.named_parameters():
                 for kind, tensor in (("weights", parameter.detach()), ("gradients", parameter.grad)):
                     if tensor is not None and len(finite := tensor[tensor.isfinite()].float().cpu()):

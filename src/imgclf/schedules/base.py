@@ -29,8 +29,7 @@ class Schedule(pl.Callback, ABC):
     warmup_updates: length of the linear warm-up in front, in updates; 0 for none.
     warmup_start: fraction of the initial rate at update 0 of a warm-up, from 0 to 1.
 
-    `total_updates` is the number of updates of the run in progress, None where it has no end, and before it starts;
-    `epoch_rate` the first parameter group's rate at the first batch of the epoch, also where the run was resumed later.
+    `total_updates` is the number of updates of the run in progress, None where it has no end, and before it starts.
     A rate depends only on the update and the group's "initial_lr", which is saved with the optimizer: a resumed run
     goes on exactly, and where its total has changed, a line says what that does to the rate.
 
@@ -47,7 +46,6 @@ class Schedule(pl.Callback, ABC):
         self.interval: Interval = interval
         self.warmup_updates = warmup_updates
         self.warmup_start = warmup_start
-        self.epoch_rate = math.nan
         self.total_updates: int | None = None
         self._planned: int | None = None  # the total of the run that is being resumed
         self._update_in_force: int | None = None  # what the rates were set for: spares work where nothing changes
@@ -92,14 +90,10 @@ class Schedule(pl.Callback, ABC):
         if trainer.is_global_zero:
             self._warn(trainer)
         self._update_in_force = self._planned = None
-        # Already here, because a run resumed in an epoch, or at its very end, does not see its first batch.
-        self._keep_epoch_rate(trainer)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx == 0:
-            self._keep_epoch_rate(trainer)
         update = self._update(trainer)
         if update == self._update_in_force:
             return
@@ -118,12 +112,6 @@ class Schedule(pl.Callback, ABC):
 
     def _update(self, trainer: pl.Trainer) -> int:
         return trainer.current_epoch if self.interval == "epoch" else trainer.global_step
-
-    def _keep_epoch_rate(self, trainer: pl.Trainer) -> None:
-        first = self._update(trainer)
-        if self.interval == "batch":  # less the steps of this epoch
-            first -= trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.current.completed
-        self.epoch_rate = self.initial_rate(trainer) * self.curve(first, self.total_updates)
 
     def _warn(self, trainer: pl.Trainer) -> None:
         """Say where the end has moved: not by warnings, which would not repeat it in a sweep's second job."""
