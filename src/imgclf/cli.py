@@ -154,6 +154,7 @@ def _gpus_of_a_job(accelerator: str, devices: Any) -> int:
 def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
     """Mean, std or size of the images that the weights to start from were made for; ``otherwise`` where none are."""
     net, source = OmegaConf.select(_root_, "model.net"), _root_.get("init_from")
+    is_library = OmegaConf.is_dict(net) and str(net.get("_target_")).startswith("imgclf.models.torchvision_net.")
     if source and Path(source, ".hydra", "config.yaml").is_file():
         from imgclf.ranges import mismatch
         from imgclf.run_folder import RunFolder
@@ -161,11 +162,7 @@ def _of_weights(what: str, otherwise: Any, *, _root_: DictConfig) -> Any:
         found = RunFolder(source).read_config()["data"].get({"size": "resize"}.get(what, what))
         if mismatch(found, int | list[float] | None):  # whoever has written it: Hydra would build what it names
             raise InputError(f"init_from={source}: its {what} of images, {found}, is no number")
-    elif (
-        OmegaConf.is_dict(net)
-        and net.get("weights")
-        and str(net.get("_target_")).startswith("imgclf.models.torchvision_net.")
-    ):
+    elif is_library and net.get("weights"):
         from imgclf.models.torchvision_net import preprocessing
 
         found = preprocessing(net)[what]

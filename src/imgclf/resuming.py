@@ -51,11 +51,8 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
             told = f"{folder.path} is finished after {metrics['epochs']} epochs"
             more = [f"trainer.{k}=MORE" for k in ("max_epochs", *others) if stored.get(k) not in (None, -1)]
             raise InputError(f"{told}; to train it further add {' '.join(more) or 'trainer.max_epochs=MORE'}")
-    changed = [
-        line
-        for line in changed_keys(folder, config)
-        if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)
-    ]
+    lines = changed_keys(folder, config)
+    changed = [line for line in lines if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     if not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):

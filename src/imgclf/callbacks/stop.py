@@ -84,10 +84,8 @@ class StopOnDivergence(Checkpoint):
                 remedy = "Lower optimizer.lr, begin with schedule.warmup_updates, or give trainer.gradient_clip_val=1.0"
                 if str(trainer.precision).startswith("16"):
                     remedy += "; trainer.precision=bf16-mixed or 32-true has larger numbers than 16 bits"
-                goes_on = (
-                    f"; resume={folder.path} trainer.gradient_clip_val=1.0 goes on from before it, else begin anew"
-                )
-                before = goes_on if folder.last.exists() else ""
+                again = f"; resume={folder.path} trainer.gradient_clip_val=1.0 goes on from before it, else begin anew"
+                before = again if folder.last.exists() else ""
                 raise Diverged(f"{told}. {remedy}{before}.")
 
 

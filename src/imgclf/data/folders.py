@@ -46,9 +46,8 @@ def part_folder(folder: Path, part: str) -> Path | None:
     """The folder of ``train``, ``valid`` (also ``val``, ``validation``) or ``test`` (``testing``), or in capitals;
     None where there is none."""
     names = {"valid": ("valid", "val", "validation"), "test": ("test", "testing")}.get(part, (part,))
-    return next(
-        (folder / n for name in names for n in (name, name.title(), name.upper()) if (folder / n).is_dir()), None
-    )
+    spelt = (n for name in names for n in (name, name.title(), name.upper()))
+    return next((folder / n for n in spelt if (folder / n).is_dir()), None)
 
 
 def class_folders(folder: str | Path) -> list[str]:

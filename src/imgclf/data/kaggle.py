@@ -82,9 +82,8 @@ def chapter_split(labels: Positions, ratio: float, seed: int) -> tuple[Positions
     smallest = int(np.bincount(labels)[np.unique(labels)].min())
     share = max(int(smallest * ratio), 1)
     if share >= smallest:
-        raise InputError(
-            f"a class has {smallest} image(s), of which {share} would be held out: add some, or hold out fewer"
-        )
+        told = f"a class has {smallest} image(s), of which {share} would be held out"
+        raise InputError(f"{told}: add some, or hold out fewer")
     rng = np.random.default_rng(seed)
     chosen = [rng.choice(np.flatnonzero(labels == label), share, replace=False) for label in np.unique(labels)]
     held_out = np.sort(np.concatenate(chosen)).astype(np.int64)

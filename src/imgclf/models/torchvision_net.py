@@ -31,10 +31,9 @@ def torchvision_net(
     _require_torchvision(name)
     # Inception and GoogLeNet would give a second output in training, and warn about their slow initial weights; theirs
     # want other means, to which they turn ImageNet's: always, since what goes on with them names no weights.
-    own = name in ("googlenet", "inception_v3")
-    extra: dict[str, Any] = (
-        {"aux_logits": False, "init_weights": True, "transform_input": in_channels == 3} if own else {}
-    )
+    extra: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        extra = {"aux_logits": False, "init_weights": True, "transform_input": in_channels == 3}
     if name.startswith("vit_") and image_size is not None:
         if image_size % (patch := int(name.rpartition("_")[2])):
             raise InputError(f"data.resize={image_size}: {name} cuts images into squares of {patch}, give a multiple")
