@@ -19,6 +19,10 @@ class InputError(ValueError):
     """
 
 
+class Held(InputError):  # noqa: N818 -- what has become of a start
+    """Another process is at the run."""
+
+
 class Diverged(InputError):  # noqa: N818 -- an end of training, no error of the program
     """Training has come to a loss that is infinite or not a number; the message says where, and what helps."""
 
@@ -62,6 +66,8 @@ def explanation(error: BaseException) -> str | None:
         return first
     if isinstance(error, ValueError) and first.startswith("Expected more than 1 value per channel when training"):
         return f"{first}: give data.drop_last=true, or a data.batch_size that leaves no batch of one image"
+    if isinstance(error, RuntimeError) and "does not have a deterministic implementation" in first:
+        return f"{first.partition(',')[0]}: give trainer.deterministic=warn, or another network"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of settings that do not go together
         return first
     if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and NO_MEMORY in first):

@@ -77,6 +77,10 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path
     assert whole["data"]["train"]["images"] == [48, 3, 64, 64], "those for validation among them"
     assert whole["data"]["test"]["images"] == [15, 3, 64, 64]
     assert (grey["train_images"], grey["data"]["train"]["images"]) == (48, [48, 1, 24, 24])
+    (tmp_path / "all" / "test").rename(tmp_path / "away")
+    (tmp_path / "away" / "red").rename(tmp_path / "all" / "test")  # loose pictures
+    assert "predict.py images=all/test" in door(*settings, "data.batch_size=8", "hydra.run.dir=third").stderr
+    assert json.loads((tmp_path / "third" / "run.json").read_text())["train_images"] < 36
 
 
 def test_what_cannot_be_used_is_named_before_training(door: Door, tmp_path: Path) -> None:

@@ -141,6 +141,9 @@ def test_layouts_that_are_in_use_are_understood(tmp_path: Path) -> None:
         data = arrays(save(tmp_path / f"{name}.npz", train_images=given), in_channels=channels)
         expected = IMAGES[:, :1] if channels == 1 else IMAGES
         assert (data.read_train().images.numpy() == expected).all(), name
+    grey = save(tmp_path / "grey.npz", train_images=IMAGES[:, 0], test_images=IMAGES[:8, 0])
+    (data := arrays(grey, mean=[0.4, 0.5, 0.6], std=[0.2, 0.2, 0.2])).setup("fit")
+    assert data.to_input(data.train_set.images).shape[1] == 3
     np.savez(tmp_path / "keras.npz", x_train=IMAGES, y_train=LABELS[:, None])
     data = arrays(tmp_path / "keras.npz")
     assert data.read_train().labels.tolist() == LABELS.tolist()

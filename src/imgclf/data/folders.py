@@ -50,11 +50,15 @@ def part_folder(folder: Path, part: str) -> Path | None:
     return next((folder / n for n in spelt if (folder / n).is_dir()), None)
 
 
+def folder_names(folder: Path) -> list[str]:
+    """The names of the folders in one, sorted."""
+    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not is_litter(e.name))
+
+
 def class_folders(folder: str | Path) -> list[str]:
     """The classes of a folder of pictures: the names of the folders in its ``train/``, or else of its own, sorted."""
     source = part_folder(Path(folder), "train") or Path(folder)
-    names = sorted(e.name for e in os.scandir(source) if e.is_dir()) if source.is_dir() else []
-    names = [name for name in names if not is_litter(name)]
+    names = folder_names(source) if source.is_dir() else []
     trained, held_out = {"train", "training"}, {"test", "testing", "valid", "val", "validation"}
     words = {name: {*re.split(r"[\W_]+", name.lower())} for name in names}  # also of seg_train, training_set
     part = [name for name in names if {name.lower()} & (trained | held_out)]

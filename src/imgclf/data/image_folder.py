@@ -1,5 +1,6 @@
 """One's own pictures in class folders."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 
 from imgclf.data.batches import ImageArray
 from imgclf.data.decode import Decode, Fit, OnDamaged, decoded
-from imgclf.data.folders import labels_of, part_folder, pictures
+from imgclf.data.folders import folder_names, labels_of, part_folder, pictures
 from imgclf.data.module import ImageData
 from imgclf.data.split import Positions, stratified_split
+from imgclf.distributed import is_first
 from imgclf.errors import InputError
 from imgclf.ranges import AtLeast0, AtLeast1, Fraction
 
@@ -21,8 +23,9 @@ log = logging.getLogger(__name__)
 class ImageFolder(ImageData):
     """``dir/train/CLASS/...`` with ``dir/valid`` and ``dir/test`` where there are such; or ``dir/CLASS/...`` alone.
 
-    Without ``valid`` a stratified share of each class is held out for validation, without ``test`` another for the
-    test. Pictures may have any size and mode; they are decoded once, see :mod:`imgclf.data.decode`.
+    Without ``valid`` a stratified share of each class is held out for validation, without ``test``, or where its
+    pictures are in no class, another for the test. Pictures may have any size and mode; they are decoded once, see
+    :mod:`imgclf.data.decode`.
 
     Args:
         dir: the folder.
@@ -60,12 +63,22 @@ class ImageFolder(ImageData):
     @property
     def has_test_labels(self) -> bool:
         """Whether any picture is held out for the test."""
-        return part_folder(self.dir, "test") is not None or self.test_fraction > 0
+        return self.test_folder is not None or self.test_fraction > 0
+
+    @functools.cached_property
+    def test_folder(self) -> Path | None:
+        """The part ``test``, unless its pictures are unlabelled: loose, or in one folder that is none of a class."""
+        folder = part_folder(self.dir, "test")
+        if folder is not None and len(names := folder_names(folder)) < 2 and not {*names} & {*self.class_names}:
+            if is_first():
+                log.warning(f"{folder} has no folder of a class, so no test; predict.py images={folder} classifies it")
+            return None
+        return folder
 
     def prepare_data(self) -> None:
         """Decode what the stage needs, unless it has been; before training all, so that what is wrong is told."""
         is_test = self.trainer is not None and self.trainer.testing
-        if is_test or part_folder(self.dir, "test") is not None:
+        if is_test or self.test_folder is not None:
             self._images("test")
         if not is_test:
             self._images("train")
@@ -77,7 +90,7 @@ class ImageFolder(ImageData):
         if not self.has_test_labels:
             raise InputError(f"{self.dir} has no test/ and data.test_fraction=0: there is nothing to test")
         images, first_of_valid = self._images("test")
-        if part_folder(self.dir, "test") is not None:
+        if self.test_folder is not None:
             return images
         return images.part(self._tested(images.labels.numpy(), first_of_valid))
 
@@ -86,7 +99,7 @@ class ImageFolder(ImageData):
         mixed = np.random.default_rng(self.seed).permutation  # files lie class by class
         rest, valid = np.split(np.arange(len(labels)), [first_of_valid])
         self._require_every_class(labels[rest])
-        if part_folder(self.dir, "test") is None and self.test_fraction > 0:
+        if self.test_folder is None and self.test_fraction > 0:
             if self.test_fraction == 1:
                 raise InputError("data.test_fraction=1 leaves no picture to train on: give a smaller one")
             rest = np.setdiff1d(rest, self._tested(labels, first_of_valid))
@@ -94,7 +107,7 @@ class ImageFolder(ImageData):
             if self.folds is not None:
                 raise InputError(f"data.folds={self.folds}, but {self.dir} has a part valid: leave one of them out")
             return mixed(rest), mixed(valid)
-        train, valid = self.held_out(labels[rest], self.class_names)
+        train, valid = self.held_out(labels[rest])
         return mixed(rest[train]), mixed(rest[valid])
 
     def _tested(self, labels: Positions, first_of_valid: int) -> Positions:
@@ -106,10 +119,11 @@ class ImageFolder(ImageData):
     def _images(self, part: str) -> tuple[ImageArray, int]:
         """Pictures of ``train`` and then ``valid``, or of ``test``; and where those of ``valid`` begin."""
         is_trained_on = part == "train"
-        if not is_trained_on and part_folder(self.dir, "test") is None:
+        if not is_trained_on and self.test_folder is None:
             part = "train"  # which it is a share of
         if part not in self._parts:
-            first, second = part_folder(self.dir, part) or self.dir, part_folder(self.dir, "valid")
+            first = self.test_folder if part == "test" else part_folder(self.dir, "train")
+            first, second = first or self.dir, part_folder(self.dir, "valid")
             listed = [self._listed(folder) for folder in (first, second if part == "train" else None) if folder]
             files = [file for found, _ in listed for file in found]
             labels = [label for _, found in listed for label in found]

@@ -105,8 +105,7 @@ class ImageData(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.val_fraction = batch_size, eval_batch_size, val_fraction
         self.seed, self.shuffle, self.drop_last, self.sampler = seed, shuffle, drop_last, sampler
         self.num_workers, self.resident, self.fit_on = num_workers, resident, fit_on
-        # A mapping asks for those of what is read from now on.
-        self.fingerprints: dict[str, dict[str, Any]] | None = None
+        self.fingerprints: dict[str, dict[str, Any]] | None = None  # a mapping asks for those read from now on
         self._read: set[str] = set()
         self._generator = torch.Generator()
 
@@ -136,11 +135,11 @@ class ImageData(LightningDataModule):
         """Positions of the training and of the validation images among all, for labels int64 (n,)."""
         return self.held_out(labels)
 
-    def held_out(self, labels: Positions, class_names: Sequence[str] | None = None) -> tuple[Positions, Positions]:
+    def held_out(self, labels: Positions) -> tuple[Positions, Positions]:
         """The same by ``val_fraction``, or by ``folds``, whatever a data set's own way is."""
         if self.folds is None:
-            return stratified_split(labels, self.val_fraction, self.seed, class_names)
-        return fold_split(labels, self.folds, self.fold, self.seed, class_names)
+            return stratified_split(labels, self.val_fraction, self.seed, self.class_names)
+        return fold_split(labels, self.folds, self.fold, self.seed, self.class_names)
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once."""
@@ -155,6 +154,9 @@ class ImageData(LightningDataModule):
             self.fingerprints[part] = images.fingerprint()
         if part == "train":
             train, val = self.split(images.labels.numpy())
+            found = {*images.labels[train].tolist()}
+            if is_first() and (lacking := [n for label, n in enumerate(self.class_names) if label not in found]):
+                log.warning(f"no image of {', '.join(lacking[:10])} to train on: the network cannot learn such classes")
             if self.mean is None:
                 self.mean, self.std = images.part(train).mean_and_std()
             if self.fit_on == "train_valid":
@@ -174,9 +176,8 @@ class ImageData(LightningDataModule):
             raise InputError(f"{found}: expected torch.uint8 (n, c, s, s), from 0 to 255, and torch.int64 from 0")
         channels, largest = images.images.shape[1], int(images.labels.max())
         classes = largest + 1 if largest >= self.num_classes else len(self.class_names)
-        if self.mean is not None and len(self.mean) != channels:
-            found = f"data.mean and data.std have {len(self.mean)} entries, the images {channels} channel(s)"
-            raise InputError(f"{found}: give one each")
+        if self.mean is not None and (n := len(self.mean)) not in (channels, self.in_channels):
+            raise InputError(f"data.mean, data.std have {n} entries, the images {channels} channel(s): give one each")
         if self.in_channels != channels and (self.in_channels, channels) != (3, 1):
             found = f"data.in_channels={self.in_channels}, but the images have {channels} channel(s)"
             raise InputError(f"{found}: give as many, or 3 to have a grey one repeated")
@@ -225,19 +226,17 @@ class ImageData(LightningDataModule):
         if isinstance(batch, Tensor):  # a network's example input, as it is fed
             return batch
         (images, labels), trainer = batch, self.trainer
-        if trainer is not None and trainer.training and (self.augmentations or self.mixer is not None):
-            # By epoch, batch and process: a resumed run draws the same.
-            number = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        is_drawn = trainer is not None and trainer.training and (self.augmentations or self.mixer is not None)
+        if trainer is not None and is_drawn:
+            number = trainer.fit_loop.epoch_loop.batch_progress.current.ready  # so that a resumed run draws the same
             place = (self.seed, trainer.current_epoch, number, trainer.global_rank)
             draws = self._generator.manual_seed(hash(place) & (2**63 - 1))
             for augmentation in self.augmentations:
                 images = augmentation(images, draws)
-            images = self.to_input(images)
-            if self.mixer is not None:
-                transforms.seed(draws)
-                images, labels = self.mixer(images, labels)
-        else:
-            images = self.to_input(images)
+        images = self.to_input(images)
+        if is_drawn and self.mixer is not None:
+            transforms.seed(draws)
+            images, labels = self.mixer(images, labels)
         if trainer is not None:
             images = images.to(trainer.lightning_module.dtype)  # float32, unless all weights are of another
         return images, labels
@@ -246,5 +245,6 @@ class ImageData(LightningDataModule):
         """What the network is fed for stored images, without augmentation; shapes as above."""
         if self.mean is None or self.std is None:
             raise InputError("data.mean=null: it is measured in training only; give data.mean and data.std")
+        images = images.expand(-1, max(images.shape[1], len(self.mean)), -1, -1)  # a grey one, by means of colours
         images = transforms.resize(transforms.to_float(images, self.mean, self.std), self.resize)
         return images if images.shape[1] == self.in_channels else images.expand(-1, self.in_channels, -1, -1)
