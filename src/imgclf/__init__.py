@@ -22,9 +22,11 @@ def compose(overrides: Sequence[str] = ()) -> "DictConfig":
 
 def fit(config: "DictConfig") -> dict[str, Any] | None:
     """Train with such a configuration in this process (several where it asks for them); contents of metrics.json."""
+    from imgclf.job import isolated
     from imgclf.train import train
 
-    return train(config)
+    with isolated():
+        return train(config)
 
 
 def load(run: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -> "Predictor":

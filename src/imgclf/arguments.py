@@ -13,10 +13,14 @@ from omegaconf import OmegaConf
 from imgclf import threads
 from imgclf.distributed import started_from_outside
 from imgclf.errors import InputError, say
+from imgclf.slurm import is_restarted
 
 CONF = Path(__file__).parents[2] / "conf"
 # Keys whose values are quoted for whoever types them.
-_PATHS = ("run", "resume", "rerun", "sweep.resume", "images", "archive", "dir")
+_PATHS = (
+    *("run", "resume", "rerun", "sweep.resume", "hydra.run.dir", "hydra.sweep.dir", "images", "archive", "dir"),
+    *("data.dir", "data.file", "data.cache_dir", "init_from", "model.net.weights"),
+)
 
 
 def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
@@ -25,13 +29,15 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     # A shell puts the home folder in place of ~ at the beginning of a word alone.
     overrides, flags = _split([re.sub(r"(?<==)~(?=/)", lambda _: str(Path.home()), argument) for argument in typed])
     given = {key_of(a): a.partition("=")[2].strip("'\"") for a in overrides}
-    overrides = [quoted(a) if key_of(a) in _PATHS else a for a in overrides]
+    is_sweep = bool({"-m", "--multirun"} & set(flags))
+    overrides = [quoted(a) if key_of(a) in _PATHS and not (is_sweep and "," in a) else a for a in overrides]
+    if "folder" in given and name == "train":
+        raise InputError("folder: the folder of a run is hydra.run.dir=FOLDER")
     for key, value in given.items():
         if key in ("hydra.run.dir", "hydra.sweep.dir") and not value:
             raise InputError(f"{key}= is empty: give the folder, or leave it out")
         if (CONF / key).is_dir():
             _require_choice(key, [a.partition("=")[2] for a in overrides if key_of(a) == key and not a.startswith("~")])
-    is_sweep = bool({"-m", "--multirun"} & set(flags))
     if is_sweep and name != "train":
         raise InputError(f"scripts/{name}.py does one thing at a time: leave -m out")
     if {"--help", "-h"} & set(flags):
@@ -42,6 +48,9 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     named = {"hydra.run.dir", "resume"} & given.keys()
     if name == "train" and started_from_outside() and not is_sweep and not named:
         raise InputError("torchrun or srun start several processes, which need one folder: add hydra.run.dir=FOLDER")
+    if name == "train" and is_restarted() and not (named | {"rerun", "hydra.sweep.dir", "sweep.resume"} & given.keys()):
+        told = "SLURM has started this job anew, and only a folder in its command tells what to go on with"
+        raise InputError(f"{told}: add hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir=FOLDER")
     if given.get("sweep.resume") not in (None, "", "null"):
         if not is_sweep:
             raise InputError("sweep.resume goes on with a sweep: add -m")
@@ -128,11 +137,13 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or start a new sweep") from error
     keys = {key_of(a) for a in overrides}
+    others = tuple(f"{key.replace('/', '.')}." for key in keys & {"hydra/launcher", "hydra/sweeper"})  # of another kind
     is_own = not hasattr(os, "getuid") or file.stat().st_uid == os.getuid()
     if not is_own and "trust" not in keys:  # its launcher could start any program
         raise InputError(f"{file} is not yours; if you know that it does no harm, add trust=[]: {shlex.join(begun)}")
     kept, flags_begun = _split(begun)
-    kept = [a for a in kept if key_of(a) not in {*keys, "sweep.resume", "hydra.sweep.dir"}]
+    left_out = {*keys, "sweep.resume", "hydra.sweep.dir"}
+    kept = [a for a in kept if key_of(a) not in left_out and not key_of(a).startswith(others)]
     flags_kept, is_kept = [], True
     for word in flags_begun:
         is_kept = word not in flags if word[:1] == "-" else is_kept  # a value goes with its flag

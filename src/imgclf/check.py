@@ -17,7 +17,9 @@ from pydantic import Field
 
 from imgclf.arguments import CONF
 from imgclf.errors import InputError, hint
+from imgclf.hydra_errors import first_line, not_resolved
 from imgclf.ranges import AtLeast1, mismatch
+from imgclf.run_folder import RunFolder
 
 # Arguments that the program hands over itself, so no configuration has them.
 SUPPLIED = {
@@ -43,39 +45,33 @@ _OWN: dict[str, Any] = {
 logging.getLogger("hydra.utils").disabled = True  # get_object would print what it raises too
 
 
-def check(config: DictConfig, script: str) -> None:
+def check(config: DictConfig, script: str, unresolved: str = "") -> None:
     """Hold a composed configuration against the constructors it names, and its keys against what the script reads.
+
+    ``unresolved``: the text of one that has been resolved since, which tells what refers to what.
 
     Raises InputError, with a line for each problem, which begins with the full key: a key that is no parameter or that
     nothing reads, a required one without value, a value that does not fit the annotation, an interpolation that leads
     nowhere, a target that cannot be imported.
     """
-    raw = json.dumps(OmegaConf.to_container(config), default=str) + str(HydraConfig.instance().cfg)
+    raw = unresolved + json.dumps(OmegaConf.to_container(config), default=str) + str(HydraConfig.instance().cfg)
     try:
         supplied = {f"{node}.{name}" for node, names in SUPPLIED.items() for name in names}
         missing = sorted(OmegaConf.missing_keys(config) - supplied)
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, ValueError) as error:
-        told = _first(error).removeprefix("InputError raised while resolving interpolation: ")
-        where = "" if told != _first(error) else f"{getattr(error, 'full_key', None) or 'the configuration'}: "
-        raise InputError(f"{where}{told}") from error
+        raise not_resolved(error) from error
     if script == "figures":  # which need not all that a run needs
         missing = [key for key in missing if key.startswith("figure")]
     problems = [f"{key}=???: must be given; write {key}=VALUE" for key in missing]
-    known = _known(script)
+    begun = config.get("resume") or config.get("rerun") if script == "train" else None  # of which all has been checked
+    known = (RunFolder(begun).read_config() if begun else {}) | _known(script)
     problems += _own_keys({key: value for key, value in plain.items() if key != "folder"}, known, "", raw)
     groups = ("data", "model", "optimizer", "schedule", "trainer") if script == "train" else ()
     problems += [f"{key}: must be given: {key}=CHOICE" for key in groups if key not in plain]
     problems += _problems(plain, "", complete=True)
     if problems:
         raise InputError("\n".join(dict.fromkeys(problems)))
-
-
-def _first(error: BaseException) -> str:
-    """The first line of what began it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _known(script: str) -> dict[str, Any]:
@@ -126,7 +122,7 @@ def _arguments(node: dict[str, Any], path: str, *, complete: bool) -> Iterator[s
     try:
         parameters, required, takes_any = arguments_of(get_object(target))
     except Exception as error:  # whatever a module raises when it is imported
-        yield f"{path}._target_={target}: it cannot be imported: {_first(error)}"
+        yield f"{path}._target_={target}: it cannot be imported: {first_line(error)}"
         return
     supplied = SUPPLIED.get(path, set())
     given = {name: value for name, value in node.items() if name not in HYDRA_KEYS}

@@ -127,7 +127,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         values: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
         plain = OmegaConf.create(values | frozen(own) | {"folder": folder})
-        check(plain, "train")
+        check(plain, "train", str(own))
     except Exception as error:
         raise explained(error, name, given) from error
     return plain

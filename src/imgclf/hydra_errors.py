@@ -29,7 +29,7 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
             return InputError(f"{group}={choice} is an extra: uv run --extra {EXTRAS[choice]} scripts/train.py ...")
         options = map(str, error.options or ())
         return InputError(f"{group}={choice}: there is no such choice. {hint(choice, options, f'{group}={{}}')}")
-    if (found := re.search(r"Could not (?:override|delete).*?'([^'\s]+?)'", first)) is not None:
+    if (found := re.search(r"Could not (?:override|delete)(?!.*The value of).*?'([^'\s]+?)'", first)) is not None:
         key, typed = found[1].lstrip("+~"), sys.argv[1:] if given is None else given
         known = [known for known in _keys(config_name, key, typed) if known != key]
         remedy = hint(key, known, otherwise="--cfg job lists all.")
@@ -47,13 +47,30 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
         forms = "\"KEY='VALUE'\", of a list each entry by itself, \"KEY=['A','B']\""
         return InputError(f"{error.override}: {what}; write KEY=VALUE, odd characters quoted: {forms}")
     if isinstance(error, OmegaConfBaseException):
-        return InputError(f"{error.full_key}: {lines[0]}")
+        return not_resolved(error)
     if isinstance(error, HydraException) or type(error) is ValueError:  # what Hydra says of combinations of its flags
         cause = str(error.__cause__ or "").partition("\n")[0]
         return InputError("\n".join([*lines, *([cause] if cause not in first else [])]))
     if isinstance(error, OSError) and error.filename:
         return InputError(f"{error.filename}: {error.strerror}; choose another one")
     return error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def not_resolved(error: BaseException) -> InputError:
+    """What a reference of the configuration has failed with."""
+    first = first_line(error)
+    if (found := re.search(r"Missing mandatory value: (\S+)", first)) is not None:
+        return InputError(f"{found[1]}=???: must be given; write {found[1]}=VALUE")
+    told = first.removeprefix("InputError raised while resolving interpolation: ")
+    where = "" if told != first else f"{getattr(error, 'full_key', None) or 'the configuration'}: "
+    return InputError(f"{where}{told}")
 
 
 def _keys(config_name: str, without: str, given: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from imgclf import distributed
 from imgclf.check import check
-from imgclf.errors import InputError, say, tell
+from imgclf.errors import Held, InputError, say, tell
 from imgclf.resuming import changed_keys, decide
 from imgclf.run_folder import RunFolder
 from imgclf.train import train
@@ -58,6 +58,8 @@ def _run(config: DictConfig) -> float | None:
     try:
         with contextlib.chdir(HydraConfig.get().runtime.cwd):  # relative paths mean what they meant to whoever began
             metrics = _metrics(folder, config)
+    except Held:  # a trial proposed twice, say, whose other was faster
+        return _run(config)
     except Exception as error:
         tell(error)
         metrics = folder.read_metrics() or {}
@@ -105,7 +107,7 @@ def refuse_changes(folder: RunFolder, config: DictConfig) -> None:
     decide(config)
     if changes := changed_keys(folder, config):
         told = f"{folder.path} was begun with another configuration: {'; '.join(changes[:5])}"
-        raise InputError(f"{told}. Give these keys their old values, or choose another folder")
+        raise InputError(f"{told}. Give the old values, sweep new ones (KEY=choice(VALUE)), or choose another folder")
 
 
 @contextlib.contextmanager

@@ -6,8 +6,10 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +26,7 @@ from imgclf.run_folder import RunFolder, flat, write_whole
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 _LARGEST_PATCH = 1_000_000  # bytes
 
 # How entries of run.json begin that can change numbers.
@@ -52,12 +54,12 @@ def now() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit, which files differ from it, and the patch of those that git tracks; None outside a repository or without
-    git, the patch also where a file is not UTF-8."""
+    """Commit, which files differ from it, and their patch, new files of src/ and conf/ with it; None outside a
+    repository or without git, the patch also where a file is not UTF-8."""
 
-    def git(*words: str) -> str:
+    def git(*words: str, **environment: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10, env=os.environ | environment)
         return done.stdout.decode(errors="surrogateescape")
 
     try:
@@ -65,7 +67,12 @@ def _git() -> dict[str, Any] | None:
         changed = git("status", "--porcelain").splitlines()
         about |= {"dirty": bool(changed), "changed": changed[:50]}
         if changed:
-            patch = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+            with tempfile.TemporaryDirectory() as place:  # the user's own index stays as it is
+                own = {"GIT_INDEX_FILE": f"{place}/index"}
+                shutil.copy(Path(__file__).parent / git("rev-parse", "--git-path", "index").strip(), f"{place}/index")
+                new = git("ls-files", "-z", "--others", "--exclude-standard", ":/src/*.py", ":/conf/*.yaml", **own)
+                git("add", "--intent-to-add", "--", *new.split("\0")[:-1], **own)
+                patch = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color", **own)
             content = patch.encode(errors="surrogateescape")
             about["diff"] = hashlib.blake2b(content, digest_size=8).hexdigest()
             is_text = content.decode(errors="replace") == patch

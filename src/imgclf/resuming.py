@@ -14,6 +14,7 @@ from imgclf.trust import DOWNLOADS, WEIGHING
 # What a resumed run keeps.
 _KEPT = ("seed", "data", "model", "optimizer", "loss", "schedule", "init_from", "freeze", "unfreeze_at_epoch")
 _CHOOSING = ("callbacks.checkpoint.monitor ", "callbacks.checkpoint.mode ")  # the best epoch so far
+_AVERAGES = ("callbacks.ema._target_ ", "callbacks.swa._target_ ")  # last.ckpt holds the mean for the weights
 # Where the images lie, and how they are read; that they are the same their digest tells.
 _FREE = tuple(f"data.{name}" for name in ("dir", "cache_dir", "num_workers", "resident", "eval_batch_size"))
 
@@ -52,7 +53,8 @@ def refuse_to_resume(config: DictConfig, folder: RunFolder) -> None:
             more = [f"trainer.{k}=MORE" for k in ("max_epochs", *others) if stored.get(k) not in (None, -1)]
             raise InputError(f"{told}; to train it further add {' '.join(more) or 'trainer.max_epochs=MORE'}")
     lines = changed_keys(folder, config)
-    changed = [line for line in lines if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)]
+    lost = [line for line in lines if line.startswith(_AVERAGES) and line.endswith("is gone")]
+    changed = lost + [line for line in lines if re.split(r"[. ]", line)[0] in _KEPT or line.startswith(_CHOOSING)]
     if changed:
         raise InputError(f"resume={folder.path} goes on as configured, but {changed[0]}: leave that out, or start anew")
     if not folder.last.exists() and (metrics is not None or (len(folder.read_table()) > 1 and not is_restarted())):

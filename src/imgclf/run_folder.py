@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from imgclf.errors import InputError
+from imgclf.errors import Held, InputError
 
 
 class RunFolder:
@@ -54,7 +54,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             return FileLock(self.path / ".lock", timeout=seconds).acquire()
         except Timeout:
-            raise InputError(f"a run is going on in {self.path}: wait for its end, or stop it") from None
+            raise Held(f"a run is going on in {self.path}: wait for its end, or stop it") from None
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another folder") from error
 

@@ -85,7 +85,8 @@ def _begin(config: DictConfig) -> None:
         more = f"; {len(others)} others there, of other values or keys, {finished} finished" if others else ""
         say(f"sweep of {len(jobs)} jobs ({done} finished before) in {folder}{more}")
     else:  # a search: what all trials have in common
-        check(_composed(config, [_first(override) for override in given], 0), "train")
+        point, unresolved = _composed(config, [_first(override) for override in given], 0)
+        check(point, "train", unresolved)
     if at_a_time := config.hydra.launcher.get("n_jobs"):
         import joblib
 
@@ -137,7 +138,7 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
     here = not config.hydra.launcher._target_.endswith((".SlurmLauncher", ".RayLauncher"))
     for number, overrides in enumerate(points):
         shown = " ".join(override for override in overrides if override.partition("=")[0] in swept) or "(no overrides)"
-        point = _composed(config, overrides, number)
+        point, unresolved = _composed(config, overrides, number)
         text = json.dumps(frozen(point) | {"name": None}, sort_keys=True, default=str)
         folder = RunFolder(point.folder)
         jobs[folder.path] = shown
@@ -147,7 +148,7 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
                     raise InputError(f"two jobs {what}: {seen[known]} and {shown}; leave one of them out")
                 seen[known] = shown
             decide(point)
-            check(point, "train")
+            check(point, "train", unresolved)
             parts = text.replace(f'"seed": {point.seed}', "")
             if folder.read_metrics() is not None or folder.last.exists():
                 refuse_changes(folder, point)
@@ -163,8 +164,8 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
     return jobs
 
 
-def _composed(master: DictConfig, overrides: list[str], number: int) -> DictConfig:
-    """One job's configuration, with the folder that it is going to have."""
+def _composed(master: DictConfig, overrides: list[str], number: int) -> tuple[DictConfig, str]:
+    """One job's configuration, with the folder that it is going to have; and its text before it was resolved."""
     config = GlobalHydra.instance().config_loader().load_sweep_config(master, overrides)
     with read_write(config.hydra), open_dict(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
@@ -177,7 +178,7 @@ def _composed(master: DictConfig, overrides: list[str], number: int) -> DictConf
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     point = frozen(plain) | {"folder": config.hydra.runtime.output_dir, "sweep": plain.sweep}
     HydraConfig.instance().set_config(master)
-    return OmegaConf.create(point)
+    return OmegaConf.create(point), str(plain)
 
 
 def _problem(point: DictConfig, *, here: bool) -> str | None:

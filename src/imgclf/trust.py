@@ -62,8 +62,9 @@ def read_run_config(
     if purpose == "use" and isinstance(config.get("trainer"), dict):
         config["trainer"]["profiler"] = None  # which writes
     files = own if purpose == "use" else folder.path.rglob("*")
-    files = [file for file in files if "wandb" not in file.relative_to(folder.path).parts[:-1]]  # it puts its own there
-    problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
+    links = [file for file in files if file.is_symlink()]
+    links = [f for f in links if "wandb" not in f.parent.parts or not f.resolve().is_relative_to(folder.path.resolve())]
+    problems += [f"{link} is a link, and would be written to: put its file there" for link in links]
     # A checkpoint has later ones; without one the run needs those that it began from.
     if isinstance(weights, str) and weights and purpose != "use":
         net["weights"] = weights

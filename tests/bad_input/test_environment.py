@@ -103,7 +103,7 @@ def test_folders_and_files_with_odd_names_that_may_only_be_read(door: Door, tmp_
     door("prepare_kaggle.py", f"archive={ODD}/ü 1.zip", f"dir={ODD}", "tree=true")
     for path in (tmp_path / ODD).rglob("*"):
         path.chmod(0o555)
-    given = shlex.split(KAGGLE.replace("data.dir=data ", f"\"data.dir='{ODD}'\" "))
-    door(*given, f"hydra.run.dir='runs, ü/{ODD}'")
+    given = shlex.split(KAGGLE.replace("data.dir=data ", f"data.dir={shlex.quote(ODD)} "))
+    door(*given, f"hydra.run.dir=runs, ü/{ODD}")
     door("predict.py", f"run=runs, ü/{ODD}")
     assert (tmp_path / "runs, ü" / ODD / "submission.csv").read_text().count("\n") == TEST + 1

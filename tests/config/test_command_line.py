@@ -18,11 +18,13 @@ from imgclf.errors import InputError
 CSV = "pytorch_lightning.loggers.CSVLogger"
 MATRIX = "torchmetrics.classification.MulticlassConfusionMatrix"
 HAMMING, STOPPING = "torchmetrics.classification.MulticlassHammingDistance", "callbacks.early_stopping"
+WANDB = "pytorch_lightning.loggers.WandbLogger"
 LIGHTNINGS_SWA = "pytorch_lightning.callbacks.StochasticWeightAveraging"
 DRAWING = [
     *("callbacks.inputs.images=0", "callbacks.mistakes.images=-1", "callbacks.confusion.every_n_epochs=0"),
     *("callbacks.histograms.every_n_epochs=0", "callbacks.checkpoint.every_n_epochs=0"),
 ]
+TINY = '# @package _global_\nwidth: 4\nmodel: {hidden_sizes: ["${width}"]}\n'
 QUICK = "logger=none test=false debug=fast"
 ODD = "a run, [x] {y} it's \\ 'z' ü=1"
 
@@ -59,7 +61,11 @@ REFUSED: list[tuple[str, ...]] = [
     ("data.fit_on=all data.mean=[nan] seed=-1", "data.fit_on=all", "'train_valid'", "data.mean[0]=nan", "seed=-1"),
     ("+sede=3 +ckpt_path=/x loss.label_smoothing=2", "sede=3", "seed?", "ckpt_path=/x", "loss.label_smoothing=2"),
     (f"callbacks=histograms {' '.join(DRAWING)}", *DRAWING),
+    ("data=image_folder", "data.dir=???: must be given"),
+    ("+folder=x", "hydra.run.dir=FOLDER"),
+    (f"'+logger.w={{_target_: {WANDB}, log_model: true}}'", "log_model=True"),
     ("optimizer.lr=-1", "optimizer", "-1"),
+    ("trainer.max_epochs=0", "trainer.max_epochs=0", "evaluate.py"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),
     ("trainer.limit_train_batches=0", "limit_train_batches=0"),
     ("+trainer.fast_dev_run=true", "debug=fast"),
@@ -121,7 +127,7 @@ def test_what_was_refused_can_be_said_again_rightly_and_a_path_needs_no_quotes(d
     told = door(*wrong, expect=2, IMGCLF_TRACEBACK="1").stderr
     assert "Traceback" in told
     assert told.count("error: ") == 1
-    door(*wrong, "model.dropout=0.2")
+    door(*wrong, "+rate=0.2", "model.dropout=${rate}")
     (tmp_path / "run").rename(tmp_path / ODD)
     door("train.py", f"resume={ODD}", "trainer.max_epochs=2")
     assert metrics(tmp_path / ODD)["epochs"] == 2
@@ -130,9 +136,9 @@ def test_what_was_refused_can_be_said_again_rightly_and_a_path_needs_no_quotes(d
 
 @pytest.mark.slow
 def test_a_sweep_remembers_its_flags_and_its_folder_may_have_any_name(door: Door, tmp_path: Path) -> None:
-    (tmp_path / "own" / "model").mkdir(parents=True)
-    (tmp_path / "own" / "model" / "tiny.yaml").write_text("defaults: [mlp]\nhidden_sizes: [4]\n")
-    door("train.py", *f"seed=0,1 {QUICK} model=tiny sweep.report=false hydra.sweep.dir=sweep -m -cd own".split())
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "tiny.yaml").write_text(TINY)
+    door("train.py", *f"seed=0,1 {QUICK} experiment=tiny sweep.report=false hydra.sweep.dir=sweep -m -cd own".split())
     arguments = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["arguments"]
     assert arguments[arguments.index("-cd") + 1] == "own"
     (tmp_path / "sweep" / "seed@1" / "metrics.json").unlink()

@@ -76,14 +76,17 @@ def test_run_json_says_how_the_code_differs_from_its_commit(tmp_path: Path) -> N
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, checkout], check=True)
     file = checkout / "src" / "imgclf" / "__init__.py"
     file.write_text(file.read_text() + "# a change of mine\n")
+    new = file.with_name("new.py")
+    new.write_text("# a file of mine\n")
     environment = os.environ | {"PYTHONPATH": f"{checkout}/src"}
     run_here(["scripts/train.py", "debug=fast", f"hydra.run.dir={tmp_path}/run"], checkout, environment)
     git = run_json(tmp_path / "run")["git"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert (git["commit"], git["dirty"]) == (head.strip(), True)
+    new.unlink()
     subprocess.run(["git", "checkout", "-q", "."], cwd=checkout, check=True)
     subprocess.run(["git", "apply"], cwd=checkout, input=git["patch"], text=True, check=True)
-    assert file.read_text().endswith("# a change of mine\n")
+    assert (file.read_text()[-19:], new.read_text()) == ("# a change of mine\n", "# a file of mine\n")
     (checkout / "README.md").write_bytes(b"\xe9")
     (checkout / "ask.py").write_text("from imgclf.provenance import provenance; print(provenance()['git'])")
     told = run_here(["ask.py"], checkout, environment).stdout

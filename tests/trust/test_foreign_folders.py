@@ -157,8 +157,9 @@ EACH_WAY = ("evaluate.py run", "predict.py run", "figures.py figure=features run
 
 
 def test_a_linked_file_is_not_written_to(foreign: Read, tmp_path: Path) -> None:
-    for name, purpose in (("train.log", "resume"), ("exported", "use")):
-        (tmp_path / name).symlink_to("victim")
+    (tmp_path / "wandb").mkdir()
+    for name, purpose in (("train.log", "resume"), ("exported", "use"), ("wandb/x", "resume")):
+        (tmp_path / name).symlink_to(tmp_path.parent / "victim")
         with pytest.raises(InputError, match=f"{name} is a link"):
             foreign({}, purpose=purpose)
 
