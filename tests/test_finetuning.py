@@ -32,13 +32,15 @@ def source(undisturbed: Undisturbed) -> Path:
 def test_another_runs_backbone_gets_a_new_head_and_is_held(source: Path, door: Door, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (600, 1, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(600) % 2)
-    given = (*RESNET, "data=arrays", "data.file=x.npz", "data.num_classes=2", "test=false")
+    given = (*RESNET, "data=arrays", "data.file=x.npz", "data.num_classes=2", "test=false", "data.class_names=[a,b]")
     given += (f"init_from={source}", "freeze=[net.stem,net.stage1]")
     told = door("train.py", *given, "hydra.run.dir=run").stderr
     before, after = weights(source), weights(tmp_path / "run")
     head = [name for name in after if name.startswith("net.") and before[name].shape != after[name].shape]
     assert len(head) == 2
-    assert f"newly made: {', '.join(name.removeprefix('net.') for name in head)}" in told
+    new = f"newly made: {', '.join(name.removeprefix('net.') for name in head)}"
+    assert new in told
+    assert new in door("train.py", *given, "init_from=run", "data.class_names=[b,a]", "hydra.run.dir=other").stderr
     body = [name for name in after if name.startswith("net.") and name not in head and name.endswith("weight")]
     held = [name for name in body if torch.equal(before[name], after[name])]
     assert held == [name for name in body if name.startswith(("net.stem", "net.stage1"))]

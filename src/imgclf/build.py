@@ -58,6 +58,8 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
         config = DictConfig(OmegaConf.to_container(config, resolve=True))
         config.model.net.weights = None
     data: ImageData = built(config, "data")
+    if not isinstance(data, ImageData):
+        raise InputError(f"data._target_={config.data._target_}: give a subclass of imgclf.data.module.ImageData")
     own = {key: built(config, key) for key in ("optimizer", "loss") if config.get(key)}
     model: LightningModule = built(config, "model", **own)
     if config.get("unfreeze_at_epoch") is not None and not config.get("freeze"):
@@ -127,6 +129,8 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
     step = int(read_checkpoint(resume_from)["global_step"]) if resume_from else 0  # steps are counted from 0
     for node in filter(OmegaConf.is_dict, (config.get("logger") or {}).values()):
         kind = node._target_.rpartition(".")[2]
+        if node.get("log_model"):  # which only Lightning's ModelCheckpoint asks for
+            raise InputError(f"logger: {kind} would upload nothing; leave log_model={node.log_model} out")
         if kind == "TensorBoardLogger":
             node.purge_step = step  # 0, too, hides the points of a start that was killed before its first checkpoint
         elif kind == "CSVLogger" and resume_from and node.get("version") is not None:

@@ -24,9 +24,15 @@ def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> No
     file = Path(source) if not folder.path.is_dir() else RunFolder.existing(source).best
     if not file.is_file():
         raise InputError(f"init_from={source}: there is no {file}; give a run folder, or a file of weights")
-    fit_weights(model.get_submodule("net"), read_weights(file), source)
-    if folder.path.is_dir():  # which the command line has asked as well
-        data = folder.read_config()["data"]
+    net, state = model.get_submodule("net"), read_weights(file)
+    data = folder.read_config()["data"] if folder.path.is_dir() else {}
+    there, here = data.get("class_names"), now.get("class_names")
+    if there and here and list(there) != list(here) and isinstance(model, Classifier):
+        head = f"net.{head_of(net, model.num_classes)}."
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
+        log.info(f"init_from={source}: its classes are {', '.join(there[:10])}, so the layer for them is made anew")
+    fit_weights(net, state, source)
+    if data:  # which the command line has asked as well
         log.info(f"images as there, unless given: {data.get('resize')} pixels, mean {data.get('mean')}")
         same = [[there.get(key) for key in ("_target_", "dir", "file")] for there in (data, now)]
         parts = ("seed", "val_fraction", "folds", "fold", "test_fraction", "test_seed")

@@ -40,5 +40,5 @@ def evaluation_table(metrics: dict[str, Any], weights: str) -> str:
 
 
 def _others(metrics: dict[str, Any]) -> list[str]:
-    others = [name for name in metrics if name.startswith("test/") and name not in ("test/loss", "test/acc")]
+    others = [name for name in metrics if name.startswith(("test/", "test_")) and name not in ("test/loss", "test/acc")]
     return [f"{name:30} {metrics[name]:.4f}" for name in others]

@@ -115,7 +115,7 @@ def fit(config: DictConfig) -> None:
             load_weights(model, folder.best)
         if diverged is None and config.test and data.has_test_labels:
             trainer.test(model, datamodule=data, verbose=False)
-            metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
+            metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics["seconds"] = round(before.get("seconds", 0.0) + time.perf_counter() - start, 3)
         if is_first():
             folder.write_metrics(metrics)

@@ -25,6 +25,9 @@ def test_a_run_cut_off_by_its_steps_has_figures_of_its_own_and_goes_on(door: Doo
     assert table(tmp_path / "cut") == table(tmp_path / "whole")
     cut, whole = weights(tmp_path / "cut"), weights(tmp_path / "whole")
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
+    door(*given, "retrain_on_all=true", "+trainer.max_steps=9", "hydra.run.dir=all")
+    door("train.py", "resume=all", "trainer.max_steps=45")
+    assert metrics(tmp_path / "all")["epochs"] == 2
 
 
 @pytest.mark.slow

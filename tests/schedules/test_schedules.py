@@ -175,3 +175,6 @@ def test_a_resumed_run_of_another_length_says_what_becomes_of_its_rate(door: Doo
     # 0.1 times 1, 3/4, 2/4, 1/4; where the run was to have ended, its last epoch had 1/2
     line = "schedule: planned for 2 epochs, now 4: the rate goes on at 0.05, where it was 0.05"
     assert line in door("train.py", "resume=run", "trainer.max_epochs=4").stderr
+    door("train.py", *given, "trainer.max_epochs=2", "schedule.interval=batch", "hydra.run.dir=steps")
+    told = door("train.py", "resume=steps", "trainer.max_epochs=4", "trainer.accumulate_grad_batches=2").stderr
+    assert "planned for 4 optimizer steps, now 6" in told

@@ -183,8 +183,10 @@ def can_resume_after(trainer: Trainer, *, validated: bool = False) -> bool:
     loop = trainer.fit_loop.epoch_loop
     if trainer.is_last_batch or loop.batch_progress.current.ready % trainer.accumulate_grad_batches:
         return False
+    if validated or trainer.val_dataloaders == []:  # of which Lightning believes that it validates them
+        return True
     # Private, as all that says when Lightning validates.
-    return validated or not loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+    return not loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
 
 
 def broken_weights(model: nn.Module) -> list[str]:

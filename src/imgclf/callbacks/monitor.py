@@ -138,7 +138,7 @@ class PlannedRate(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for schedule in (c for c in trainer.callbacks if isinstance(c, Schedule)):  # type: ignore[attr-defined]
             total, steps = schedule.total_updates, 1  # optimizer steps an update
-            if total is None or not pages(trainer):
+            if total is None or math.isinf(trainer.num_training_batches) or not pages(trainer):
                 return
             if schedule.interval == "epoch":
                 steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)

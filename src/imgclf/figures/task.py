@@ -18,6 +18,7 @@ from imgclf.build import build, built, built_trainer
 from imgclf.errors import Failed, InputError, say
 from imgclf.evaluate import trained
 from imgclf.figures import curves, networks
+from imgclf.finetuning import Freeze, init_from
 from imgclf.log import speak
 from imgclf.models.classifier import Classifier
 from imgclf.models.layers import ACTIVATIONS, Activation
@@ -136,8 +137,11 @@ class LearningRates:
         if OmegaConf.select(config, "optimizer.head_lr_factor") not in (None, 1):
             raise InputError("optimizer.head_lr_factor: leave it out, since one rate is tried for all layers")
         seed_everything(config.seed, verbose=False)
-        data, model, _ = build(config)
-        own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
+        data, model, callbacks = build(config)
+        if config.get("init_from"):
+            init_from(model, config.init_from, config.data)
+        own: dict[str, Any] = {"callbacks": [callback for callback in callbacks if isinstance(callback, Freeze)]}
+        own |= {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
         tuner, span = Tuner(built_trainer(config, **own)), (self.min_lr, self.max_lr)
         found = tuner.lr_find(
             model, datamodule=data, min_lr=span[0], max_lr=span[1], num_training=self.steps, update_attr=False

@@ -68,7 +68,7 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
 
     Args:
         name: as in ``timm.list_models()``, its tag with it: ``resnet18.a1_in1k``.
-        in_channels: of the images; timm fits the first layer's weights to it.
+        in_channels: of the images.
         num_classes: number of outputs.
         weights: ``DEFAULT``, which is downloaded, or a file, .pth or .safetensors.
 
@@ -76,11 +76,12 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
     """
     timm = _timm(name)
     try:
-        net: nn.Module = timm.create_model(name, weights == "DEFAULT", in_chans=in_channels, num_classes=num_classes)
+        net: nn.Module = timm.create_model(name, in_chans=in_channels, num_classes=num_classes)
+        state = timm.create_model(name, pretrained=True).state_dict() if weights == "DEFAULT" else None
     except (OSError, RuntimeError) as error:  # the latter for a tag that timm does not know
         raise InputError(f"model.net.name={name} model.net.weights={weights} cannot be had: {error}") from error
-    if weights not in (None, "DEFAULT"):
-        fit_weights(net, read_weights(Path(weights)), f"model.net.weights={weights}")
+    if weights is not None:
+        fit_weights(net, state or read_weights(Path(weights)), f"model.net.weights={weights}")
     return net
 
 

@@ -74,8 +74,9 @@ class Muon(torch.optim.AdamW):
     def _step_matrix(self, weight: Tensor, group: dict[str, Any]) -> None:
         state, gradient = self.state[weight], weight.grad
         assert gradient is not None
-        buffer = state.setdefault("momentum_buffer", torch.zeros_like(weight))
-        state.setdefault("step", torch.zeros(()))  # AdamW looks for it in every state that it loads
+        if not state:  # AdamW looks for a step in every state that it loads
+            state |= {"momentum_buffer": torch.zeros_like(weight), "step": torch.zeros(())}
+        buffer = state["momentum_buffer"]
         buffer.lerp_(gradient, 1 - group["momentum"])
         update = gradient.lerp(buffer, group["momentum"]).flatten(1)
         size = 0.2 * math.sqrt(max(update.shape))

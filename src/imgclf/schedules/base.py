@@ -131,7 +131,11 @@ def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
         end = max_epochs if interval == "epoch" else max_steps
     else:
         steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches))  # an epoch
-        end = min(max_epochs, max_steps / steps) if interval == "epoch" else min(max_epochs * steps, max_steps)
+        # What is done counts as it was done: a resumed run may accumulate otherwise.
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready % batches // trainer.accumulate_grad_batches
+        left = (max_epochs - trainer.current_epoch) * steps - done
+        by_batch = min(trainer.global_step + left, max_steps)
+        end = min(max_epochs, max_steps / steps) if interval == "epoch" else by_batch
     return None if end == math.inf else math.ceil(end)
 
 
