@@ -70,12 +70,12 @@ def build(config: DictConfig, *, goes_on: bool = False) -> tuple[ImageData, Ligh
     require_same_form(model, data)
     if config.data.get("sampler") == "balanced" == OmegaConf.select(config, "loss.class_weights") and not goes_on:
         raise InputError("data.sampler=balanced, loss.class_weights=balanced weigh rare classes twice: leave one out")
-    callbacks = built_group(config, "callbacks")
+    callbacks, schedule = built_group(config, "callbacks"), built(config, "schedule")
     is_kept = any(isinstance(callback, BestAndLast) for callback in callbacks.values())
     if "checkpoint" not in (config.get("callbacks", {"checkpoint": None}) or {}) and not is_kept:
         log.warning("callbacks: none keeps checkpoints; a file of your own begins with defaults: [default]")
-    _require_measured(config, model, callbacks)
-    return data, model, [built(config, "schedule"), *freezing, *callbacks.values()]
+    _require_measured(config, model, {f"callbacks.{n}": c for n, c in callbacks.items()} | {"schedule": schedule})
+    return data, model, [schedule, *freezing, *callbacks.values()]
 
 
 def require_same_form(model: LightningModule, data: ImageData) -> None:
@@ -88,16 +88,16 @@ def require_same_form(model: LightningModule, data: ImageData) -> None:
             raise InputError(f"data.{key}={given}, but the network is for {taken}: give that, or another network")
 
 
-def _require_measured(config: DictConfig, model: LightningModule, callbacks: dict[str, Callback]) -> None:
+def _require_measured(config: DictConfig, model: LightningModule, watching: dict[str, Callback]) -> None:
     """Refuse a monitor that nothing logs, which would show after the first epoch; parts of others may log anything."""
     known = [f"val/{name}" for name in getattr(model, "metric_names", ())]
     known += [f"train/{name}" for name in getattr(type(model), "metric_names", ())]
     own: Any = model.more_metrics("val") if isinstance(model, Classifier) else {}
-    ours = all(type(part).__module__.startswith(("imgclf.", "pytorch_")) for part in (model, *callbacks.values()))
+    ours = all(type(part).__module__.startswith(("imgclf.", "pytorch_")) for part in (model, *watching.values()))
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
-    for place, callback in callbacks.items():
+    for place, callback in watching.items():
         watched = str(getattr(callback, "monitor", ""))
-        told = f"callbacks.{place}.monitor={watched}"
+        told = f"{place}.monitor={watched}"
         is_known = any(f"{watched}/".startswith(f"{name}/") for name in known)  # or of one of the classes
         is_stage = watched.startswith(("train/", "val/", "test/")) or watched.replace("_", "/", 1) in known
         if ours and is_stage and not is_known:
@@ -106,7 +106,7 @@ def _require_measured(config: DictConfig, model: LightningModule, callbacks: dic
         larger = getattr(own[metric], "higher_is_better", None) if metric in own else None  # torchmetrics knows of its
         better = "min" if larger is False or (larger is None and smaller_is_better(watched)) else "max"
         if is_known and (mode := getattr(callback, "mode", better)) != better:
-            raise InputError(f"{told} with its mode={mode}: give callbacks.{place}.mode={better}, too")
+            raise InputError(f"{told} with its mode={mode}: give {place}.mode={better}, too")
         if watched.startswith("val/") and not validates and not isinstance(callback, BestAndLast):
             raise InputError(f"{told}, but nothing is validated in this run: monitor train/loss, or leave {place} out")
 

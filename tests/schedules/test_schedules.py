@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import Door, quiet_trainer
+from run_files import table
 from torch.utils.data import DataLoader, IterableDataset
 
 from imgclf.errors import InputError
@@ -178,3 +179,11 @@ def test_a_resumed_run_of_another_length_says_what_becomes_of_its_rate(door: Doo
     door("train.py", *given, "trainer.max_epochs=2", "schedule.interval=batch", "hydra.run.dir=steps")
     told = door("train.py", "resume=steps", "trainer.max_epochs=4", "trainer.accumulate_grad_batches=2").stderr
     assert "planned for 4 optimizer steps, now 6" in told
+
+
+def test_a_rate_falls_where_validation_no_longer_becomes_better(door: Door, tmp_path: Path) -> None:
+    given = ("schedule=plateau", "schedule.patience=0", "optimizer.lr=1e-30", "callbacks=bare", "logger=none")
+    door("train.py", *given, "debug=fast", "trainer.max_epochs=2", "hydra.run.dir=run")
+    door("train.py", "resume=run", "trainer.max_epochs=4")  # a rate at which nothing changes
+    rates = [float(row["lr"]) for row in table(tmp_path / "run")]
+    assert rates == pytest.approx([1e-30, 1e-30, 1e-31, 1e-32], rel=1e-9, abs=0)

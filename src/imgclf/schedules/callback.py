@@ -10,13 +10,15 @@ import math
 from abc import ABC
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+from pytorch_lightning import LightningModule, Trainer
 
 from imgclf.errors import InputError
-from imgclf.ranges import AtLeast1, Fraction, FractionAbove0, NumberAbove0, require
+from imgclf.ranges import AtLeast0, AtLeast1, Fraction, FractionAbove0, NumberAbove0, require
 from imgclf.schedules.base import Schedule
 
-__all__ = ["Constant", "Cosine", "Factor", "MultiStep", "Polynomial", "Schedule", "SquareRoot", "Step"]
+__all__ = ["Constant", "Cosine", "Factor", "MultiStep", "Plateau", "Polynomial", "Schedule", "SquareRoot", "Step"]
 
 
 class Constant(Schedule):
@@ -84,6 +86,43 @@ class Step(Schedule):
 
     def decay(self, update: int, total_updates: int | None) -> float:
         return float(self.factor ** ((update - self.warmup_updates) // self.period))
+
+
+class Plateau(Schedule):
+    """Times `factor` each time that more than `patience` validations, one after the other, brought nothing better.
+
+    monitor: a figure of validation, such as val/loss. mode: "min" where a smaller one is better, else "max". factor: in
+    (0, 1]. patience: at least 0; validations of the warm-up count. Others: see Schedule.
+    """
+
+    def __init__(
+        self, *, monitor: str, mode: Literal["min", "max"], factor: FractionAbove0, patience: AtLeast0, **common: Any
+    ) -> None:
+        super().__init__(**common)
+        require("schedule", Plateau.__init__, locals())
+        self.monitor, self.mode, self.factor, self.patience = monitor, mode, factor, patience
+        self.best, self.waited, self.drops = math.inf, 0, 0
+
+    def decay(self, update: int, total_updates: int | None) -> float:
+        return float(self.factor**self.drops)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if (found := trainer.callback_metrics.get(self.monitor)) is None:
+            raise InputError(f"schedule.monitor={self.monitor} is not among {', '.join(trainer.callback_metrics)}")
+        score = float(found) if self.mode == "min" else -float(found)
+        self.waited = 0 if score < self.best else self.waited + 1
+        self.best = min(self.best, score)
+        if self.waited > self.patience:
+            self.drops, self.waited = self.drops + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"best": self.best, "waited": self.waited, "drops": self.drops}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best, self.waited, self.drops = (state_dict[name] for name in ("best", "waited", "drops"))
 
 
 class _ToAnEnd(Schedule, ABC):
