@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from imgclf import threads
-from imgclf.distributed import started_from_outside
+from imgclf.distributed import COMMAND, started_from_outside
 from imgclf.errors import InputError, say
 from imgclf.slurm import is_restarted
 
@@ -30,7 +30,8 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     overrides, flags = _split([re.sub(r"(?<==)~(?=/)", lambda _: str(Path.home()), argument) for argument in typed])
     given = {key_of(a): a.partition("=")[2].strip("'\"") for a in overrides}
     is_sweep = bool({"-m", "--multirun"} & set(flags))
-    overrides = [quoted(a) if key_of(a) in _PATHS and not (is_sweep and "," in a) else a for a in overrides]
+    swept = [a for a in overrides if is_sweep and "," in a and not key_of(a).startswith("hydra.")]
+    overrides = [quoted(a) if key_of(a) in _PATHS and a not in swept else a for a in overrides]
     if "folder" in given and name == "train":
         raise InputError("folder: the folder of a run is hydra.run.dir=FOLDER")
     for key, value in given.items():
@@ -48,7 +49,8 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     named = {"hydra.run.dir", "resume"} & given.keys()
     if name == "train" and started_from_outside() and not is_sweep and not named:
         raise InputError("torchrun or srun start several processes, which need one folder: add hydra.run.dir=FOLDER")
-    if name == "train" and is_restarted() and not (named | {"rerun", "hydra.sweep.dir", "sweep.resume"} & given.keys()):
+    named |= {"rerun", "hydra.sweep.dir", "sweep.resume"} & given.keys()
+    if name == "train" and is_restarted() and COMMAND in os.environ and not named:
         told = "SLURM has started this job anew, and only a folder in its command tells what to go on with"
         raise InputError(f"{told}: add hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir=FOLDER")
     if given.get("sweep.resume") not in (None, "", "null"):
@@ -84,7 +86,7 @@ def key_of(argument: str) -> str:
 def quoted(argument: str) -> str:
     """A path as Hydra takes it, also with blanks, commas and quotes in it."""
     key, _, value = argument.partition("=")
-    if value[:1] in ("'", '"', "") or value == "null":
+    if value[:1] in ("'", '"', "") or value.lower() == "null":
         return argument
     value = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", r"\'")  # elsewhere a backslash is one
     return f"{key}='{value}'"
@@ -137,7 +139,8 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or start a new sweep") from error
     keys = {key_of(a) for a in overrides}
-    others = tuple(f"{key.replace('/', '.')}." for key in keys & {"hydra/launcher", "hydra/sweeper"})  # of another kind
+    changed = {key_of(a) for a in overrides if a not in begun}
+    others = tuple(f"{key.replace('/', '.')}." for key in changed & {"hydra/launcher", "hydra/sweeper"})
     is_own = not hasattr(os, "getuid") or file.stat().st_uid == os.getuid()
     if not is_own and "trust" not in keys:  # its launcher could start any program
         raise InputError(f"{file} is not yours; if you know that it does no harm, add trust=[]: {shlex.join(begun)}")
@@ -158,5 +161,6 @@ def _of_the_sweep(path: str, overrides: list[str], flags: list[str]) -> list[str
 def task_overrides() -> list[str]:
     """What the command line in progress says of the experiment, as typed: references stay such."""
     overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
-    # Sweepers escape references that they hand on.
-    return [re.sub(r"\\(.)", r"\1", o) if r"$\{" in o else o for o in map(str, overrides)]
+    # Sweepers escape references that they hand on, and blanks in paths.
+    escaped = [o for o in map(str, overrides) if r"$\{" in o or (key_of(o) in _PATHS and "='" not in o)]
+    return [re.sub(r"\\(.)", r"\1", o) if o in escaped else o for o in map(str, overrides)]

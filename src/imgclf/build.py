@@ -26,6 +26,10 @@ from imgclf.slurm import slurm_tasks
 from imgclf.tensorboard import KEPT_ELSEWHERE
 
 log = logging.getLogger(__name__)
+# Modules of this package that log what is known beforehand; those that users add may log anything.
+_SHIPPED = {f"models.{name}" for name in ("classifier", "googlenet", "lenet", "mlp", "nin", "resnet")}
+_SHIPPED |= {f"callbacks.{name}" for name in ("averaging", "checkpoints", "monitor", "pictures", "progress", "stop")}
+_SHIPPED |= {"schedules.callback"}
 
 
 def built(config: DictConfig, key: str, *args: Any, **kwargs: Any) -> Any:
@@ -93,7 +97,8 @@ def _require_measured(config: DictConfig, model: LightningModule, watching: dict
     known = [f"val/{name}" for name in getattr(model, "metric_names", ())]
     known += [f"train/{name}" for name in getattr(type(model), "metric_names", ())]
     own: Any = model.more_metrics("val") if isinstance(model, Classifier) else {}
-    ours = all(type(part).__module__.startswith(("imgclf.", "pytorch_")) for part in (model, *watching.values()))
+    homes = {type(part).__module__.removeprefix("imgclf.") for part in (model, *watching.values())}
+    ours = all(home in _SHIPPED or home.startswith("pytorch_") for home in homes)
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
     for place, callback in watching.items():
         watched = str(getattr(callback, "monitor", ""))
@@ -130,7 +135,7 @@ def built_loggers(config: DictConfig, resume_from: Path | None, ids: Mapping[str
     for node in filter(OmegaConf.is_dict, (config.get("logger") or {}).values()):
         kind = node._target_.rpartition(".")[2]
         if node.get("log_model"):  # which only Lightning's ModelCheckpoint asks for
-            raise InputError(f"logger: {kind} would upload nothing; leave log_model={node.log_model} out")
+            raise InputError(f"logger: {kind} would upload nothing; give log_model=false, or leave it out")
         if kind == "TensorBoardLogger":
             node.purge_step = step  # 0, too, hides the points of a start that was killed before its first checkpoint
         elif kind == "CSVLogger" and resume_from and node.get("version") is not None:

@@ -1,5 +1,6 @@
 """A composed configuration held against the signatures of the classes that it names, before any image is read."""
 
+import importlib.util
 import inspect
 import json
 import logging
@@ -124,6 +125,9 @@ def _arguments(node: dict[str, Any], path: str, *, complete: bool) -> Iterator[s
     except Exception as error:  # whatever a module raises when it is imported
         yield f"{path}._target_={target}: it cannot be imported: {first_line(error)}"
         return
+    extra = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}.get(target.rpartition(".")[2])
+    if extra is not None and importlib.util.find_spec(extra) is None:
+        yield f"{path}: {extra} is an extra: uv run --extra {extra} scripts/train.py ..."
     supplied = SUPPLIED.get(path, set())
     given = {name: value for name, value in node.items() if name not in HYDRA_KEYS}
     for name, value in given.items():
@@ -167,7 +171,8 @@ def arguments_of(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], 
         for p in parameters:
             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in found:
                 found[p.name] = p.replace(annotation=Any) if p.annotation is p.empty else p
-                if p.default is p.empty and source is sources[0]:  # a class may itself give what its base asks for
+                # A class may itself give what its base asks for, and a decorator what its function does.
+                if p.default is p.empty and source is sources[0] and not hasattr(target, "__wrapped__"):
                     required.append(p.name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         if not takes_any:

@@ -26,8 +26,8 @@ def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> No
         raise InputError(f"init_from={source}: there is no {file}; give a run folder, or a file of weights")
     net, state = model.get_submodule("net"), read_weights(file)
     data = folder.read_config()["data"] if folder.path.is_dir() else {}
-    there, here = data.get("class_names"), now.get("class_names")
-    if there and here and list(there) != list(here) and isinstance(model, Classifier):
+    there, here = (list(map(str, given.get("class_names") or ())) for given in (data, now))
+    if there and here and there != here and isinstance(model, Classifier):
         head = f"net.{head_of(net, model.num_classes)}."
         state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
         log.info(f"init_from={source}: its classes are {', '.join(there[:10])}, so the layer for them is made anew")

@@ -62,15 +62,16 @@ def _git() -> dict[str, Any] | None:
         done = subprocess.run(command, capture_output=True, check=True, timeout=10, env=os.environ | environment)
         return done.stdout.decode(errors="surrogateescape")
 
+    about: dict[str, Any] | None = None
     try:
-        about: dict[str, Any] = {"commit": git("rev-parse", "HEAD").strip()}
+        about = {"commit": git("rev-parse", "HEAD").strip()}
         changed = git("status", "--porcelain").splitlines()
         about |= {"dirty": bool(changed), "changed": changed[:50]}
         if changed:
             with tempfile.TemporaryDirectory() as place:  # the user's own index stays as it is
                 own = {"GIT_INDEX_FILE": f"{place}/index"}
-                shutil.copy(Path(__file__).parent / git("rev-parse", "--git-path", "index").strip(), f"{place}/index")
-                new = git("ls-files", "-z", "--others", "--exclude-standard", ":/src/*.py", ":/conf/*.yaml", **own)
+                shutil.copy2(Path(__file__).parent / git("rev-parse", "--git-path", "index").strip(), f"{place}/index")
+                new = git("ls-files", "-z", "--others", "--exclude-standard", "*.py", "../../conf/*.yaml", **own)
                 git("add", "--intent-to-add", "--", *new.split("\0")[:-1], **own)
                 patch = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color", **own)
             content = patch.encode(errors="surrogateescape")
@@ -78,7 +79,7 @@ def _git() -> dict[str, Any] | None:
             is_text = content.decode(errors="replace") == patch
             about["patch"] = patch if is_text and len(patch) < _LARGEST_PATCH else None
     except (OSError, subprocess.SubprocessError):
-        return None
+        pass
     return about
 
 

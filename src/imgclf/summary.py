@@ -12,7 +12,7 @@ def training_table(metrics: dict[str, Any], folder: Path, *, on_board: bool) -> 
     ``on_board``: whether TensorBoard has something to show of it.
     """
     # JSON has no other sign for what is no number.
-    metrics = {name: math.nan if value is None and "/" in name else value for name, value in metrics.items()}
+    metrics = {n: math.nan if v is None and ("/" in n or n.startswith("test_")) else v for n, v in metrics.items()}
     last = metrics["epochs"]
     best, of_best = (metrics["best_epoch"] + 1, "best/") if "best_epoch" in metrics else (last, "")
     lines = ["", f"{f'epoch {best}':12}{'loss':>10}{'accuracy':>10}"]

@@ -61,7 +61,8 @@ def _begin(config: DictConfig) -> None:
     HydraConfig.instance().set_config(config)  # the sweep's folder may be named after choices
     folder = Path(config.hydra.sweep.dir).absolute()
     if (folder / "sweep.json").exists() and config.sweep.resume is None and not is_restarted():
-        raise InputError(f"{folder} holds a sweep already: go on with it by sweep.resume={folder}, or choose another")
+        again = shlex.quote(f"sweep.resume={folder}")
+        raise InputError(f"{folder} holds a sweep already: go on with it by {again}, or choose another")
     if RunFolder(folder).has_begun:
         raise InputError(f"{folder} is the folder of a run: choose another")
     parse = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides

@@ -115,7 +115,7 @@ def fit(config: DictConfig) -> None:
             load_weights(model, folder.best)
         if diverged is None and config.test and data.has_test_labels:
             trainer.test(model, datamodule=data, verbose=False)
-            metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()} | metrics
         metrics["seconds"] = round(before.get("seconds", 0.0) + time.perf_counter() - start, 3)
         if is_first():
             folder.write_metrics(metrics)
@@ -146,7 +146,8 @@ def _begin(config: DictConfig, folder: RunFolder) -> None:
         if (folder.path / "sweep.json").exists():
             raise InputError(f"{folder.path} is the folder of a sweep: choose another")
         if folder.has_begun:
-            raise InputError(f"{folder.path} holds a run already: give resume={folder.path}, or choose another")
+            again = shlex.quote(f"resume={folder.path}")
+            raise InputError(f"{folder.path} holds a run already: give {again}, or choose another")
         folder.run_file.unlink(missing_ok=True)  # of a start that came to nothing
         start = {"start": now()}
         if "rerun" in config:

@@ -27,6 +27,7 @@ _LEAST = {"max_steps": -1, "accumulate_grad_batches": 1, "check_val_every_n_epoc
 _LEAST |= {"log_every_n_steps": 0, "num_sanity_val_steps": -1}
 _REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("max_epochs", lambda v, _: v == 0, "nothing would be trained; scripts/evaluate.py tests a run"),
+    ("max_steps", lambda v, _: v == 0, "nothing would be trained; give a number from 1"),
     ("limit_train_batches", lambda v, _: v == 0, "nothing would be trained; give a number from 1, or a share"),
     ("val_check_interval", lambda v, _: v == 0, "give a number of batches from 1, or a share of an epoch"),
     ("overfit_batches", lambda v, _: v > 0, "Lightning would build the loaders anew; give debug=overfit"),

@@ -62,9 +62,8 @@ def read_run_config(
     if purpose == "use" and isinstance(config.get("trainer"), dict):
         config["trainer"]["profiler"] = None  # which writes
     files = own if purpose == "use" else folder.path.rglob("*")
-    links = [file for file in files if file.is_symlink()]
-    links = [f for f in links if "wandb" not in f.parent.parts or not f.resolve().is_relative_to(folder.path.resolve())]
-    problems += [f"{link} is a link, and would be written to: put its file there" for link in links]
+    files = [file for file in files if "wandb" not in file.relative_to(folder.path).parts[:-1]]  # it puts its own there
+    problems += [f"{f} is a link, and would be written to: put its file there" for f in files if f.is_symlink()]
     # A checkpoint has later ones; without one the run needs those that it began from.
     if isinstance(weights, str) and weights and purpose != "use":
         net["weights"] = weights
@@ -129,7 +128,8 @@ def _leaves_folder(key: str, value: Any) -> bool:
     path = Path(value)
     is_own = path.parts[:1] == ("${folder}",) or path.name == (value if key in _NAMES else ".decoded")
     is_own |= key == "cache_dir" and any(path.glob("*/kept.npy"))  # decoded images lie there already
-    return not is_own or ".." in path.parts or bool({"~", "$"} & set(value.removeprefix("${folder}")))
+    is_own &= not {"..", "wandb"} & {part.lower() for part in path.parts}  # below wandb/ links are let be
+    return not is_own or bool({"~", "$"} & set(value.removeprefix("${folder}")))
 
 
 def _refusal(target: Any, trust: Collection[str]) -> str | None:

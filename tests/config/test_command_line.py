@@ -63,7 +63,7 @@ REFUSED: list[tuple[str, ...]] = [
     (f"callbacks=histograms {' '.join(DRAWING)}", *DRAWING),
     ("data=image_folder", "data.dir=???: must be given"),
     ("+folder=x", "hydra.run.dir=FOLDER"),
-    (f"'+logger.w={{_target_: {WANDB}, log_model: true}}'", "log_model=True"),
+    (f"'+logger.w={{_target_: {WANDB}, log_model: true}}'", "log_model=false"),
     ("optimizer.lr=-1", "optimizer", "-1"),
     ("trainer.max_epochs=0", "trainer.max_epochs=0", "evaluate.py"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 import tempfile
 import time
 from typing import Any, Literal
@@ -142,7 +143,7 @@ class BestAndLast(Checkpoint):
             except OSError as error:
                 places = f"there and in {tempfile.gettempdir()}"  # where Lightning writes first
                 told = f"{folder / name} cannot be written ({error.strerror}): make room {places}, then go on with "
-                raise InputError(f"{told}resume={folder.parent}") from error
+                raise InputError(f"{told}{shlex.quote(f'resume={folder.parent}')}") from error
         trainer.strategy.barrier()  # no process may look for the files before they are there
         if "last.ckpt" in names:
             self._saved = time.monotonic()
@@ -150,6 +151,7 @@ class BestAndLast(Checkpoint):
     def _note_score(self, trainer: Trainer) -> bool:
         """Whether the weights are the best so far by ``monitor``, which is then remembered."""
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        metrics = trainer.strategy.broadcast(metrics)  # where a module of others logs each process's own, one decides
         if self.monitor not in metrics:
             there = ", ".join(metrics)
             raise InputError(f"callbacks.checkpoint.monitor={self.monitor} is not among this run's metrics: {there}")

@@ -1,6 +1,7 @@
 """The ends of a run other than its number of epochs: steps, time, a signal, a loss that is no number any more."""
 
 import math
+import shlex
 import signal
 import time
 from types import FrameType
@@ -51,7 +52,7 @@ class Limits(Timer):
         left = self.time_remaining()
         if left is not None and (trainer.world_size == 1 or trainer.global_step % LOOK_EVERY == 0):
             reached |= trainer.strategy.reduce_boolean_decision(left <= 0, all=False)
-        trainer.is_at_limit = reached  # type: ignore[attr-defined]
+        trainer.is_at_limit = reached or getattr(trainer, "is_at_limit", False)  # type: ignore[attr-defined]
         trainer.should_stop = trainer.should_stop or reached
 
 
@@ -84,9 +85,10 @@ class StopOnDivergence(Checkpoint):
                 remedy = "Lower optimizer.lr, begin with schedule.warmup_updates, or give trainer.gradient_clip_val=1.0"
                 if str(trainer.precision).startswith("16"):
                     remedy += "; trainer.precision=bf16-mixed or 32-true has larger numbers than 16 bits"
-                again = f"; resume={folder.path} trainer.gradient_clip_val=1.0 goes on from before it, else begin anew"
-                before = again if folder.last.exists() else ""
-                raise Diverged(f"{told}. {remedy}{before}.")
+                if folder.last.exists():
+                    again = f"{shlex.quote(f'resume={folder.path}')} trainer.gradient_clip_val=1.0"
+                    remedy += f"; {again} goes on from before it, else begin anew"
+                raise Diverged(f"{told}. {remedy}.")
 
 
 class StopOnSignal(Callback):

@@ -69,7 +69,9 @@ class ImageFolder(ImageData):
     def test_folder(self) -> Path | None:
         """The part ``test``, unless its pictures are unlabelled: loose, or in one folder that is none of a class."""
         folder = part_folder(self.dir, "test")
-        if folder is not None and len(names := folder_names(folder)) < 2 and not {*names} & {*self.class_names}:
+        names = [] if folder is None else [name.lower() for name in folder_names(folder)]
+        is_labelled = len(names) > 1 or bool({*names} & {name.lower() for name in self.class_names})
+        if folder is not None and not is_labelled and pictures(folder):
             if is_first():
                 log.warning(f"{folder} has no folder of a class, so no test; predict.py images={folder} classifies it")
             return None

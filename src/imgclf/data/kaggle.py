@@ -5,6 +5,7 @@ chapter's small sample, ``sampleSubmission.csv`` (``id,label``, every label the 
 """
 
 import csv
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def check_prepared(folder: Path) -> tuple[dict[int, str], list[int]]:
     """
     if lacking := [name for name in ("train", "test", LABELS) if not (folder / name).exists()]:
         told = f"{folder} lacks {lacking[0]}: download the zip (kaggle competitions download -c cifar-10), then"
-        raise InputError(f"{told} uv run scripts/prepare_kaggle.py archive=cifar-10.zip dir={folder}; or demo=true")
+        place = shlex.quote(f"dir={folder}")
+        raise InputError(f"{told} uv run scripts/prepare_kaggle.py archive=cifar-10.zip {place}; or demo=true")
     labels = dict(sorted(_read_list(folder / LABELS).items()))
     if unknown := {*labels.values()} - {*CLASSES}:
         label = min(unknown)

@@ -154,13 +154,13 @@ class ImageData(LightningDataModule):
             self.fingerprints[part] = images.fingerprint()
         if part == "train":
             train, val = self.split(images.labels.numpy())
-            found = {*images.labels[train].tolist()}
-            if is_first() and (lacking := [n for label, n in enumerate(self.class_names) if label not in found]):
-                log.warning(f"no image of {', '.join(lacking[:10])} to train on: the network cannot learn such classes")
             if self.mean is None:
                 self.mean, self.std = images.part(train).mean_and_std()
             if self.fit_on == "train_valid":
                 train = np.sort(np.concatenate([train, val]))
+            found = {*images.labels[train].tolist()}
+            if is_first() and (lacking := [n for label, n in enumerate(self.class_names) if label not in found]):
+                log.warning(f"no image of {', '.join(lacking[:10])} to train on: the network cannot learn such classes")
             everything = images if np.array_equal(train, np.arange(len(images))) else images.part(train)
             self.train_set, self.val_set = self._near(everything), self._near(images.part(val))
         else:
@@ -169,12 +169,12 @@ class ImageData(LightningDataModule):
 
     def require(self, images: ImageArray) -> None:
         """Refuse images that do not fit what the configuration says of them, or are of another form."""
-        shape, kind, label_kind = tuple(images.images.shape), images.images.dtype, images.labels.dtype
-        is_square, lowest = len(shape) == 4 and shape[2] == shape[3], int(images.labels.min())
-        if (kind, label_kind, is_square) != (torch.uint8, torch.int64, True) or lowest < 0:
-            found = f"{type(self).__name__} gives images {kind} {shape} and labels {label_kind} from {lowest}"
+        shape, kind, labels = tuple(images.images.shape), images.images.dtype, images.labels
+        fits, lowest = len(shape) == 4 and shape[2] == shape[3] and labels.shape == shape[:1], int(labels.min())
+        if (kind, labels.dtype, fits) != (torch.uint8, torch.int64, True) or lowest < 0:
+            found = f"{type(self).__name__}: {kind} {shape}, labels {labels.dtype} {(*labels.shape,)} from {lowest}"
             raise InputError(f"{found}: expected torch.uint8 (n, c, s, s), from 0 to 255, and torch.int64 from 0")
-        channels, largest = images.images.shape[1], int(images.labels.max())
+        channels, largest = shape[1], int(labels.max())
         classes = largest + 1 if largest >= self.num_classes else len(self.class_names)
         if self.mean is not None and (n := len(self.mean)) not in (channels, self.in_channels):
             raise InputError(f"data.mean, data.std have {n} entries, the images {channels} channel(s): give one each")

@@ -140,9 +140,10 @@ class LearningRates:
         data, model, callbacks = build(config)
         if config.get("init_from"):
             init_from(model, config.init_from, config.data)
-        own: dict[str, Any] = {"callbacks": [callback for callback in callbacks if isinstance(callback, Freeze)]}
-        own |= {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
-        tuner, span = Tuner(built_trainer(config, **own)), (self.min_lr, self.max_lr)
+        own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
+        tuner, span = Tuner(trainer := built_trainer(config, **own)), (self.min_lr, self.max_lr)
+        for freezing in (callback for callback in callbacks if isinstance(callback, Freeze)):
+            freezing.on_train_epoch_start(trainer, model)  # the finder calls no callback
         found = tuner.lr_find(
             model, datamodule=data, min_lr=span[0], max_lr=span[1], num_training=self.steps, update_attr=False
         )

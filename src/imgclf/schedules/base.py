@@ -132,10 +132,12 @@ def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
     else:
         steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches))  # an epoch
         # What is done counts as it was done: a resumed run may accumulate otherwise.
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready % batches // trainer.accumulate_grad_batches
-        left = (max_epochs - trainer.current_epoch) * steps - done
-        by_batch = min(trainer.global_step + left, max_steps)
-        end = min(max_epochs, max_steps / steps) if interval == "epoch" else by_batch
+        batch = trainer.fit_loop.epoch_loop.batch_progress
+        epochs: int = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        first = trainer.global_step  # of the epoch in progress
+        first -= 0 if batch.is_last_batch else batch.current.ready // trainer.accumulate_grad_batches
+        by_batch = min(first + (max_epochs - epochs) * steps, max_steps)
+        end = min(max_epochs, epochs + (max_steps - first) / steps) if interval == "epoch" else by_batch
     return None if end == math.inf else math.ceil(end)
 
 
