@@ -27,9 +27,8 @@ def competition() -> Mapping[str, bytes]:
     """The files by name; training image i is of class i mod 10, test image i of 7 i mod 10; test ids in no order."""
     files = {f"train/{i}.png": png(i) for i in range(1, TRAIN + 1)}
     files |= {f"test/{i}.png": png(7 * i) for i in range(1, TEST + 1)}
-    files["trainLabels.csv"] = (
-        "id,label\n" + "".join(f"{i},{CLASSES[i % 10]}\n" for i in range(1, TRAIN + 1))
-    ).encode()
+    labels = "".join(f"{i},{CLASSES[i % 10]}\n" for i in range(1, TRAIN + 1))
+    files["trainLabels.csv"] = f"id,label\n{labels}".encode()
     order = np.random.default_rng(0).permutation(np.arange(1, TEST + 1))
     files["sampleSubmission.csv"] = ("id,label\n" + "".join(f"{i},cat\n" for i in order)).encode()
     return files

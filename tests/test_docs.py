@@ -37,10 +37,8 @@ shift; while [ "$1" = --extra ]; do shift 2; done; [ "$1" = python ] && shift; e
 @pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.xdist_group(page)) for page in RUN])
 def test_all_that_a_page_shows_can_be_done_in_its_order(page: str, tmp_path: Path) -> None:
     """In a copy of the checkout, beside some photos, trained weights and an archive: files written, the rest run."""
-    extras = re.findall(
-        r"--extra (\w+)", "".join(body for kind, body in FENCED.findall(DOCUMENTS[page]) if kind == "bash")
-    )
-    for extra in extras:
+    commands = "".join(body for kind, body in FENCED.findall(DOCUMENTS[page]) if kind == "bash")
+    for extra in re.findall(r"--extra (\w+)", commands):
         if importlib.util.find_spec(NEEDS[extra]) is None:
             pytest.skip(f"--extra {extra} is not installed")
     for part in ("src", "conf", "scripts"):

@@ -93,8 +93,7 @@ def test_an_exported_network_gives_the_runs_probabilities(kind: str, run: Path, 
     needed = {"onnx": "onnxscript", "safetensors": "safetensors"}
     if kind in needed:
         pytest.importorskip(needed[kind], reason="uv sync --extra export")
-    told = door("export.py", f"run={run}", f"format={kind}").stdout
-    file = Path(told.partition(":")[0])
+    file = Path(door("export.py", f"run={run}", f"format={kind}").stdout.partition(":")[0])
     assert file.parent == run / "exported"
     images, _ = read_part(MINI, "t10k")
     wanted = imgclf.load(run).predict(images[:9, 0])

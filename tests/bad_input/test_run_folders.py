@@ -39,10 +39,6 @@ def cut(file: Path) -> None:
     file.write_bytes(content[: len(content) // 2])
 
 
-def text(content: str) -> Change:
-    return lambda file: file.write_text(content)
-
-
 def replaced(old: str, new: str) -> Change:
     return lambda file: file.write_text(re.sub(old, new, file.read_text(), flags=re.MULTILINE))
 
@@ -68,7 +64,7 @@ DAMAGED: list[tuple[str, Change, str, list[str]]] = [
     (LAST, cut, MORE, [LAST]),
     (LAST, checkpoint(lambda c: c.pop("loops")), MORE, [LAST, "loops"]),
     ("run.json", cut, MORE, ["run.json", "damaged"]),
-    ("metrics.csv", text("epoch,step\n0,1\nx"), MORE, ["metrics.csv", "damaged"]),
+    ("metrics.csv", lambda file: file.write_text("epoch,step\n0,1\nx"), MORE, ["metrics.csv", "damaged"]),
 ]
 
 

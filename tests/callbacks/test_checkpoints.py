@@ -31,8 +31,7 @@ class Net(pl.LightningModule):
         torch.manual_seed(0)
         self.layer = nn.Linear(4, 2)
         self.register_buffer("mask", torch.tensor(-math.inf))  # as that of a transformer
-        self.scores = scores
-        self.losses = losses
+        self.scores, self.losses = scores, losses
 
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
         return nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
@@ -126,8 +125,7 @@ def test_the_best_epoch_and_its_weights(
 
 
 def test_an_epoch_without_validation_is_never_the_best_and_has_no_score_in_the_table(fit: Fit, tmp_path: Path) -> None:
-    table = EpochTable(RunFolder(tmp_path))
-    kept = checkpoint()
+    kept, table = checkpoint(), EpochTable(RunFolder(tmp_path))
     fit(kept, [0.0, 0.5, 0.0, 0.7], table, check_val_every_n_epoch=2)
     assert (kept.best_epoch, kept.best_score) == (3, pytest.approx(0.7))
     assert ["val/acc" in row for row in table.rows] == [False, True, False, True]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from callbacks.conftest import LABELS, ROWS
 from conftest import Door
 from run_files import Board, assert_same
 from torch import nn
@@ -90,8 +91,7 @@ def test_the_very_numbers_come_with_and_without_pictures_and_histograms(door: Do
     door("train.py", *run, "callbacks=bare", "hydra.run.dir=bare")
     door("train.py", *run, "callbacks=histograms", *often, "hydra.run.dir=shown")
     assert_same(tmp_path / "bare", tmp_path / "shown")
-    board = Board(tmp_path / "shown")
-    tags = board.tags
+    tags = Board(tmp_path / "shown").tags
     drawn = {f"validation/{x}" for x in ("confusion", "accuracy_by_class", "mistakes")}
     assert drawn | {"inputs/train", "inputs/validation"} == set(tags["images"])
     assert {"weights/1.weight", "gradients/1.weight"} < set(tags["histograms"])
@@ -104,8 +104,6 @@ def loss(label: int, logits: list[int]) -> float:
     return math.log(sum(math.exp(logit) for logit in logits)) - logits[label]
 
 
-ROWS = [[9, 0, 0], [9, 0, 0], [0, 3, 0], [0, 9, 0], [0, 9, 0], [5, 0, 0], [0, 1, 0]]
-LABELS = [0, 0, 0, 1, 1, 2, 2]
 LOSSES = [loss(label, row) for label, row in zip(LABELS, ROWS, strict=True)]
 
 

@@ -45,8 +45,7 @@ def test_the_best_validation_within_an_epoch_keeps_its_weights_and_figures(door:
 
 def test_a_loss_that_is_no_number_ends_the_run_and_no_such_weights_are_kept(door: Door, tmp_path: Path) -> None:
     settings = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "optimizer.lr=1e30")
-    saving = "callbacks.checkpoint.every_n_steps=1"
-    told = door("train.py", *settings, saving, "hydra.run.dir=run", expect=2).stderr
+    told = door("train.py", *settings, "callbacks.checkpoint.every_n_steps=1", "hydra.run.dir=run", expect=2).stderr
     assert (told.count("error: "), "Traceback" in told) == (1, False)
     assert re.search(r"error: .* (nan|inf) in epoch 1 .*1e\+30.*optimizer\.lr.*gradient_clip_val", told)
     run = tmp_path / "run"
@@ -71,9 +70,8 @@ def test_later_the_epochs_before_are_kept_and_can_be_gone_on_from(door: Door, tm
         "            trainer.optimizers[0].param_groups[0]['lr'] = 1e30\n"
     )
     own, run = {"PYTHONPATH": str(tmp_path)}, tmp_path / "run"
-    given = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "+callbacks.late._target_=late.Late")
-    given += ("model._target_=late.Own",)
-    told = door("train.py", *given, "hydra.run.dir=run", expect=2, **own).stderr
+    given = ("logger=none", "data.batch_size=1000", "trainer.max_epochs=4", "model._target_=late.Own")
+    told = door("train.py", *given, "+callbacks.late._target_=late.Late", "hydra.run.dir=run", expect=2, **own).stderr
     assert "nan in epoch 3 (learning rate " in told
     assert f"resume={run}" in told
     assert [row["train/loss"] == "nan" for row in table(run)] == [False, False, True]

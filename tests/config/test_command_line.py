@@ -18,7 +18,6 @@ from imgclf.errors import InputError
 CSV = "pytorch_lightning.loggers.CSVLogger"
 MATRIX = "torchmetrics.classification.MulticlassConfusionMatrix"
 HAMMING, STOPPING = "torchmetrics.classification.MulticlassHammingDistance", "callbacks.early_stopping"
-WANDB = "pytorch_lightning.loggers.WandbLogger"
 LIGHTNINGS_SWA = "pytorch_lightning.callbacks.StochasticWeightAveraging"
 DRAWING = [
     *("callbacks.inputs.images=0", "callbacks.mistakes.images=-1", "callbacks.confusion.every_n_epochs=0"),
@@ -63,7 +62,7 @@ REFUSED: list[tuple[str, ...]] = [
     (f"callbacks=histograms {' '.join(DRAWING)}", *DRAWING),
     ("data=image_folder", "data.dir=???: must be given"),
     ("+folder=x", "hydra.run.dir=FOLDER"),
-    (f"'+logger.w={{_target_: {WANDB}, log_model: true}}'", "log_model=false"),
+    ("'+logger.w={_target_: pytorch_lightning.loggers.WandbLogger, log_model: true}'", "log_model=false"),
     ("optimizer.lr=-1", "optimizer", "-1"),
     ("trainer.max_epochs=0", "trainer.max_epochs=0", "evaluate.py"),
     ("trainer.max_epochs=null", "trainer.max_epochs=null"),

@@ -1,6 +1,5 @@
 """One's own pictures, from files of any kind to a trained, tested and predicting network."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 import yaml
 from conftest import Door
 from PIL import Image
-from run_files import snapshot
+from run_files import metrics, run_json, snapshot
 
 import imgclf
 from imgclf.build import built
@@ -48,7 +47,7 @@ def test_three_commands_from_photos_to_a_model_that_predicts(door: Door, tmp_pat
     settings = ("model=lenet", "data.resize=32", "optimizer=adamw", "optimizer.lr=0.003", "trainer.max_epochs=8")
     told = door(*TRAIN, "data.dir=photos", *settings, "callbacks=bare", "hydra.run.dir=run").stderr
     assert ("notes.txt" in told, "decoding 60 pictures" in told) == (True, True)
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test/acc"] == 1, "colours are told apart"
+    assert metrics(tmp_path / "run")["test/acc"] == 1, "colours are told apart"
     data = yaml.safe_load((tmp_path / "run" / ".hydra" / "config.yaml").read_text())["data"]
     assert (data["class_names"], data["num_classes"]) == (["blue", "green", "red"], 3)
     assert all(0 < value < 1 for value in (*data["mean"], *data["std"])), "measured, and kept with the run"
@@ -72,7 +71,7 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path
     settings = (*TRAIN, "data.dir=all", "model=mlp", "debug=fast", "callbacks=bare")
     door(*settings, "hydra.run.dir=run")
     door(*settings, "retrain_on_all=true", "data.in_channels=1", "data.stored_size=24", "hydra.run.dir=grey")
-    whole, grey = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "grey"))
+    whole, grey = (run_json(tmp_path / name) for name in ("run", "grey"))
     assert whole["train_images"] == 36
     assert whole["data"]["train"]["images"] == [48, 3, 64, 64], "those for validation among them"
     assert whole["data"]["test"]["images"] == [15, 3, 64, 64]
@@ -80,7 +79,7 @@ def test_train_valid_and_test_folders_are_taken_as_they_are(door: Door, tmp_path
     (tmp_path / "all" / "test").rename(tmp_path / "away")
     (tmp_path / "away" / "red").rename(tmp_path / "all" / "test")  # loose pictures
     assert "predict.py images=all/test" in door(*settings, "data.batch_size=8", "hydra.run.dir=third").stderr
-    assert json.loads((tmp_path / "third" / "run.json").read_text())["train_images"] < 36
+    assert run_json(tmp_path / "third")["train_images"] < 36
 
 
 def test_what_cannot_be_used_is_named_before_training(door: Door, tmp_path: Path) -> None:

@@ -23,11 +23,8 @@ def test_the_default_run_trains_on_it_and_can_be_used_elsewhere(door: Door, tmp_
     assert (run_json(tmp_path / "run")["device"], found["test/acc"] > 0.7) == ("cuda", True)
 
     on_cpu = door("evaluate.py", "run=run", "trainer=cpu").stdout
-    told = re.search(r"^test +([\d.]+) +([\d.]+)$", on_cpu, re.MULTILINE)
-    assert told is not None
-    assert [float(figure) for figure in told.groups()] == pytest.approx(
-        [found["test/loss"], found["test/acc"]], abs=0.01
-    )
+    ((loss, acc),) = re.findall(r"^test +([\d.]+) +([\d.]+)$", on_cpu, re.MULTILINE)
+    assert [float(loss), float(acc)] == pytest.approx([found["test/loss"], found["test/acc"]], abs=0.01)
 
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(made_up.png(number))

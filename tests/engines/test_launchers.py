@@ -69,5 +69,4 @@ for choice in {list(EXTRAS)}:
 
 def test_a_launchers_key_of_the_wrong_type_is_answered_at_once(refused: Refused) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="uv run --extra slurm pytest")
-    wrong = "hydra.launcher.timeout_min=abc"
-    refused(f"train.py -m hydra/launcher=submitit_slurm {wrong}", "hydra.launcher.timeout_min")
+    refused("train.py -m hydra/launcher=submitit_slurm hydra.launcher.timeout_min=abc", "hydra.launcher.timeout_min")

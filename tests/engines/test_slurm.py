@@ -19,15 +19,8 @@ pytestmark = pytest.mark.slow
 def sweep(slurm: Slurm, tmp_path: Path) -> Iterator[Start]:
     """Start a sweep whose jobs SLURM runs, in the folder ``sweep``; ended with the test if not before."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="uv run --extra slurm pytest")
-    options = ["hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30", "sweep.preflight=false"]
-    command = [
-        sys.executable,
-        TRAIN,
-        "-m",
-        "hydra/launcher=submitit_slurm",
-        *options,
-        f"hydra.sweep.dir={tmp_path}/sweep",
-    ]
+    command = [sys.executable, TRAIN, "-m", "hydra/launcher=submitit_slurm", f"hydra.sweep.dir={tmp_path}/sweep"]
+    command += ["hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30", "sweep.preflight=false"]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started: list[subprocess.Popen[str]] = []
 

@@ -10,12 +10,10 @@ from imgclf.optimizers.grouped import SGD, AdamW
 from imgclf.optimizers.muon import Muon
 from imgclf.optimizers.sgld import SGLD
 
-NET = (nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
-
 
 @pytest.mark.parametrize("kind", [SGD, AdamW])
 def test_the_last_layer_learns_faster_and_only_matrices_decay(kind: type[SGD]) -> None:
-    net = nn.Sequential(*NET)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
     optimizer = kind(net.parameters(), lr=0.1, head_lr_factor=10.0, decay_all=False, weight_decay=0.5)
     told = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     wanted = {"0.weight": (0.1, 0.5), "0.bias": (0.1, 0), "1.weight": (0.1, 0), "1.bias": (0.1, 0)}
@@ -30,10 +28,6 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(32, 5), nn.Linear(5, 4))
 
 
-def gradients(network: nn.Module) -> None:
-    network(torch.randn(6, 3, 4, 4)).square().sum().backward()
-
-
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_hidden_matrices_take_orthogonal_steps_of_adamws_size_the_rest_adamws(memory: torch.memory_format) -> None:
     ours, theirs = net().to(memory_format=memory), net().to(memory_format=memory)
@@ -42,7 +36,7 @@ def test_hidden_matrices_take_orthogonal_steps_of_adamws_size_the_rest_adamws(me
     before = [p.detach().clone() for p in ours.parameters()]
     for network, optimizer in zip((ours, theirs), optimizers, strict=True):
         torch.manual_seed(1)
-        gradients(network)
+        network(torch.randn(6, 3, 4, 4)).square().sum().backward()
         optimizer.step()
     names = [name for name, _ in ours.named_parameters()]
     for name, then, own, other in zip(names, before, ours.parameters(), theirs.parameters(), strict=True):

@@ -1,12 +1,11 @@
 """TensorBoard, and Weights & Biases and MLflow beside it, offline."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Door
-from run_files import Board, run_json
+from run_files import Board, metrics, run_json
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 SHORT = ("trainer.max_epochs=1", "data.batch_size=1000", "test=false")
@@ -73,7 +72,7 @@ def test_a_sweep_is_rows_of_its_settings_and_results(door: Door, tmp_path: Path)
 def test_metrics_besides_accuracy_are_written_monitored_and_evaluated(door: Door, tmp_path: Path) -> None:
     given = ("metrics=full", "trainer.max_epochs=1", "data.batch_size=1000", "logger=none", "hydra.run.dir=run")
     told = door("train.py", *given, "callbacks.checkpoint.monitor=val/f1").stdout
-    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    found = metrics(tmp_path / "run")
     by_class = [value for name, value in found.items() if name.startswith("test/acc_of/")]
     # Each class has as many test images, so that means over images and over classes are the same.
     assert (len(by_class), sum(by_class) / 10) == (10, pytest.approx(found["test/acc"], abs=1e-5))

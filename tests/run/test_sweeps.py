@@ -127,8 +127,6 @@ def test_cross_validation_validates_on_every_image_once_and_is_averaged(door: Do
     assert f"{mean:.4f} ±" in told, "one row, of three"
 
 
-# --- stopped sweeps ---
-
 FIXED = ("model.dropout=0.3", "schedule=cosine", "trainer.max_epochs=2", "data.batch_size=500")
 FIXED += ("callbacks=bare", "logger=none", "test=false")
 SWEEP = ("-m", "seed=1,2,3", *FIXED, "sweep.report=false", "sweep.preflight=false")

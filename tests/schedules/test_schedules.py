@@ -18,6 +18,7 @@ from imgclf.schedules.callback import Constant, Cosine, Factor, MultiStep, Polyn
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 Fit = Callable[..., Any]
 CHAPTERS_COSINE = {"final_fraction": 0.01 / 0.3, "max_updates": 20}
+MULTI: dict[str, Any] = {"milestones": [15], "factor": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -44,16 +45,12 @@ def test_a_curve_is_the_one_worked_out_by_hand(schedule: Schedule, initial: floa
     assert found == pytest.approx(list(rates.values()), rel=1e-6, abs=1e-12)
 
 
-NAN = float("nan")
-MULTI: dict[str, Any] = {"milestones": [15], "factor": 0.5}
-
-
 @pytest.mark.parametrize(
     ("cls", "settings", "key", "bad_values"),
     [
         (Constant, {}, "interval", ["step", None]),
         (Constant, {}, "warmup_updates", [-1, 2.0, "5", True, None]),
-        (Factor, {"factor": 0.9, "min_fraction": 0.1}, "factor", [0, 0.0, -0.5, 1.1, NAN, True]),
+        (Factor, {"factor": 0.9, "min_fraction": 0.1}, "factor", [0, 0.0, -0.5, 1.1, float("nan"), True]),
         (MultiStep, MULTI, "milestones", [[30, 15], [3, 3], [-1], [0], [1.5], [True], 15, "15", None]),
         (MultiStep, {**MULTI, "warmup_updates": 5}, "milestones", [[3, 15], [5, 15]]),
         (Cosine, {"final_fraction": 0.1, "warmup_updates": 5}, "max_updates", [0, -20, 20.0, "20", True, 3, 5]),
@@ -66,8 +63,6 @@ def test_nonsense_is_refused_with_key_and_value(cls: Any, settings: Any, key: st
             cls(**{**settings, key: value})
         assert str(error.value).startswith(f"schedule.{key}={value!r}: ")
 
-
-# --- in training ---
 
 BATCHES = 5  # per epoch
 
@@ -109,12 +104,10 @@ class Fitted(pl.Callback):
 def fit(tmp_path: Path) -> Fit:
     """fit(callbacks, net=..., loader=..., **Trainer arguments) -> Fitted."""
 
-    def run(
-        *callbacks: pl.Callback, net: pl.LightningModule | None = None, loader: Any = None, **settings: Any
-    ) -> Fitted:
+    def run(*callbacks: pl.Callback, net: pl.LightningModule | None = None, loader: Any = None, **more: Any) -> Fitted:
         fitted = Fitted(net or TinyNet(weight=0.1, bias=0.02))
         loader = DataLoader(torch.zeros(BATCHES, 3), batch_size=1) if loader is None else loader
-        trainer = quiet_trainer(callbacks=[*callbacks, fitted], **({"default_root_dir": tmp_path} | settings))
+        trainer = quiet_trainer(callbacks=[*callbacks, fitted], **({"default_root_dir": tmp_path} | more))
         trainer.fit(fitted.net, loader)
         return fitted
 

@@ -62,10 +62,8 @@ def test_whatever_conf_composes_is_allowed_and_more_networks_which_download_noth
     assert foreign({"data": {"download": [1]}})["data"] == {"download": False}
     net["_target_"] = "imgclf.models.torchvision_net.torchvision_net"
     assert foreign({"model": {"metrics": {"x": dict(net)}}})["model"]["metrics"]["x"]["weights"] is None
-    for purpose, trust in (("use", ()), ("rerun", ("torchvision.",))):
-        assert foreign({"model": {"net": dict(net)}}, trust, purpose)["model"]["net"]["weights"] == (
-            "DEFAULT" if trust else None
-        )
+    for purpose, trust, kept in (("use", (), None), ("rerun", ("torchvision.",), "DEFAULT")):
+        assert foreign({"model": {"net": dict(net)}}, trust, purpose)["model"]["net"]["weights"] == kept
     with pytest.raises(InputError, match="weights=DEFAULT"):
         foreign({"model": {"net": net}})
 
@@ -154,9 +152,6 @@ def shared(undisturbed: Undisturbed, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "shared"))
 
 
-EACH_WAY = ("evaluate.py run", "predict.py run", "figures.py figure=features run", "train.py resume", "train.py rerun")
-
-
 def test_a_linked_file_is_not_written_to(foreign: Read, tmp_path: Path) -> None:
     for name, purpose in (("train.log", "resume"), ("exported", "use")):
         (tmp_path / name).symlink_to("victim")
@@ -168,7 +163,8 @@ def test_no_script_builds_what_a_changed_configuration_names(shared: Path, door:
     harm = {"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]}
     file = shared / ".hydra" / "config.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"model": harm, "data": {"resize": harm}}))
-    for command in EACH_WAY:
+    ways = ("evaluate.py run", "predict.py run", "figures.py figure=features run", "train.py resume", "train.py rerun")
+    for command in ways:
         told = door(*f"{command}=shared trust=[own.]".split(), expect=2, **OWN).stderr
         assert told.startswith("error: shared/.hydra/config.yaml:\n")
     assert "is no number" in door("train.py", "init_from=shared", "hydra.run.dir=out", expect=2).stderr
