@@ -30,7 +30,7 @@ def test_choices_and_keys_are_completed_and_nothing_is_run_that_a_file_is_named(
     type_until(f"harm={tmp_path}/harm; source scripts/complete.bash; echo loaded-$?\n", "loaded-0")
     type_until("uv run scripts/train.py model=google\t", "model=googlenet")
     type_until(" optimizer.mo\t", "optimizer.momentum=")
-    assert "schedule=cosine" in type_until("0.9 schedule=\t\t", "schedule=square_root")
+    assert "schedule=cosine" in type_until("0.9 schedule=\t\t", "schedule=polynomial")  # the last
     type_until("\x15", "")
     (tmp_path / "x$(>$harm)").touch()
     type_until(f"uv run scripts/predict.py images={tmp_path}/\t", "x\\$\\(\\>\\$harm\\)")
