@@ -111,7 +111,7 @@ class Plateau(Schedule):
             return
         if (found := trainer.callback_metrics.get(self.monitor)) is None:
             raise InputError(f"schedule.monitor={self.monitor} is not among {', '.join(trainer.callback_metrics)}")
-        score = float(found) if self.mode == "min" else -float(found)
+        score: float = trainer.strategy.broadcast(float(found) * (1 if self.mode == "min" else -1))
         self.waited = 0 if score < self.best else self.waited + 1
         self.best = min(self.best, score)
         if self.waited > self.patience:
