@@ -17,8 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from imgclf.arguments import CONF
-from imgclf.errors import InputError, hint
-from imgclf.hydra_errors import first_line, not_resolved
+from imgclf.errors import InputError, first_line, hint, not_resolved
 from imgclf.ranges import AtLeast1, mismatch
 from imgclf.run_folder import RunFolder
 

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
@@ -94,6 +95,23 @@ def tell(error: BaseException) -> int:
             rank = int(os.environ.get("RANK", "0"))
             print(f"{f'process {rank}: ' if rank else ''}error: {text}", file=sys.stderr)
     return FAILED if text is None or isinstance(error, Failed) else USER_ERROR
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def not_resolved(error: BaseException) -> InputError:
+    """What a reference of the configuration has failed with."""
+    first = first_line(error)
+    if (found := re.search(r"Missing mandatory value: (\S+)", first)) is not None:
+        return InputError(f"{found[1]}=???: must be given; write {found[1]}=VALUE")
+    told = first.removeprefix("InputError raised while resolving interpolation: ")
+    where = "" if told != first else f"{getattr(error, 'full_key', None) or 'the configuration'}: "
+    return InputError(f"{where}{told}")
 
 
 def say(text: str = "", *, end: str = "\n", is_kept: bool = False) -> None:

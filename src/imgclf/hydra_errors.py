@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imgclf.arguments import CONF
-from imgclf.errors import Failed, InputError, hint
+from imgclf.errors import Failed, InputError, hint, not_resolved
 from imgclf.run_folder import flat
 
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray", "optuna": "optuna"}
@@ -54,23 +54,6 @@ def explained(error: BaseException, config_name: str, given: Sequence[str] | Non
     if isinstance(error, OSError) and error.filename:
         return InputError(f"{error.filename}: {error.strerror}; choose another one")
     return error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what began it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def not_resolved(error: BaseException) -> InputError:
-    """What a reference of the configuration has failed with."""
-    first = first_line(error)
-    if (found := re.search(r"Missing mandatory value: (\S+)", first)) is not None:
-        return InputError(f"{found[1]}=???: must be given; write {found[1]}=VALUE")
-    told = first.removeprefix("InputError raised while resolving interpolation: ")
-    where = "" if told != first else f"{getattr(error, 'full_key', None) or 'the configuration'}: "
-    return InputError(f"{where}{told}")
 
 
 def _keys(config_name: str, without: str, given: Sequence[str]) -> list[str]:
