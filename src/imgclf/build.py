@@ -22,6 +22,7 @@ from imgclf.finetuning import Freeze
 from imgclf.models.classifier import Classifier
 from imgclf.models.pretrained import read_checkpoint
 from imgclf.ranges import smaller_is_better
+from imgclf.schedules.base import Schedule
 from imgclf.slurm import slurm_tasks
 from imgclf.tensorboard import KEPT_ELSEWHERE
 
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 # Modules of this package that log what is known beforehand; those that users add may log anything.
 _SHIPPED = {f"models.{name}" for name in ("classifier", "googlenet", "lenet", "mlp", "nin", "resnet")}
 _SHIPPED |= {f"callbacks.{name}" for name in ("averaging", "checkpoints", "monitor", "pictures", "progress", "stop")}
-_SHIPPED |= {"schedules.callback"}
 
 
 def built(config: DictConfig, key: str, *args: Any, **kwargs: Any) -> Any:
@@ -97,12 +97,15 @@ def _require_measured(config: DictConfig, model: LightningModule, watching: dict
     known = [f"val/{name}" for name in getattr(model, "metric_names", ())]
     known += [f"train/{name}" for name in getattr(type(model), "metric_names", ())]
     own: Any = model.more_metrics("val") if isinstance(model, Classifier) else {}
-    homes = {type(part).__module__.removeprefix("imgclf.") for part in (model, *watching.values())}
+    parts = [model, *(part for part in watching.values() if not isinstance(part, Schedule))]
+    homes = {type(part).__module__.removeprefix("imgclf.") for part in parts}
     ours = all(home in _SHIPPED or home.startswith("pytorch_") for home in homes)
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
     for place, callback in watching.items():
         watched = str(getattr(callback, "monitor", ""))
         told = f"{place}.monitor={watched}"
+        if isinstance(callback, Schedule) and (watched.startswith(("train/", "test/")) or (watched and not validates)):
+            raise InputError(f"{told}: it follows what is validated; give such a figure, or another schedule")
         is_known = any(f"{watched}/".startswith(f"{name}/") for name in known)  # or of one of the classes
         is_stage = watched.startswith(("train/", "val/", "test/")) or watched.replace("_", "/", 1) in known
         if ours and is_stage and not is_known:

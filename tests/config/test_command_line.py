@@ -77,6 +77,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("trainer.devices=two", "trainer.devices=two"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision=16-mixed", "bf16-mixed"),
     ("callbacks.checkpoint.monitor=val/accuracy", "val/accuracy", "val/acc"),
+    ("schedule=plateau retrain_on_all=true", "schedule.monitor=val/loss", "validated"),
     ("callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min"),
     (f"'+model.metrics.h={{_target_: {HAMMING}, num_classes: 10}}' callbacks.checkpoint.monitor=val/h", "mode=min"),
     (f"callbacks=early_stopping metrics=full {STOPPING}.monitor=train/f1", "train/f1", "val/f1"),

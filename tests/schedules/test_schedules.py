@@ -180,3 +180,9 @@ def test_a_rate_falls_where_validation_no_longer_becomes_better(door: Door, tmp_
     door("train.py", "resume=run", "trainer.max_epochs=4")  # a rate at which nothing changes
     rates = [float(row["lr"]) for row in table(tmp_path / "run")]
     assert rates == pytest.approx([1e-30, 1e-30, 1e-31, 1e-32], rel=1e-9, abs=0)
+    # Validated after each of an epoch's two batches, the rate falls for the next, in a run that is cut there, too.
+    within = (*given, "debug=fast", "trainer.max_epochs=3", "+trainer.val_check_interval=1")
+    door("train.py", *within, "+trainer.max_steps=3", "hydra.run.dir=cut")
+    door("train.py", "resume=cut", "trainer.max_steps=6")
+    rates = [float(row["lr"]) for row in table(tmp_path / "cut")]
+    assert rates == pytest.approx([1e-30, 1e-32, 1e-34], rel=1e-9, abs=0)

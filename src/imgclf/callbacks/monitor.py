@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows
 from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1, require
-from imgclf.schedules.callback import Schedule
+from imgclf.schedules.callback import Plateau, Schedule
 
 _STATUS = Path("/proc/self/status")
 _POINTS, _BINS = 200, 64  # of a planned curve; of a histogram, of equal width, from the least value to the greatest
@@ -132,13 +132,15 @@ class Memory(Callback):
 class PlannedRate(Callback):
     """The rates that the schedule is going to set, as the curve ``lr/planned`` beside ``lr``, before training begins.
 
-    It has 200 points at most, equally far apart. A run without an end, or without a schedule, has no such curve.
+    It has 200 points at most, equally far apart. A run without an end, without a schedule, or with one that follows
+    validation, has no such curve.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for schedule in (c for c in trainer.callbacks if isinstance(c, Schedule)):  # type: ignore[attr-defined]
             total, steps = schedule.total_updates, 1  # optimizer steps an update
-            if total is None or math.isinf(trainer.num_training_batches) or not pages(trainer):
+            is_known = math.isfinite(trainer.num_training_batches) and not isinstance(schedule, Plateau)
+            if total is None or not is_known or not pages(trainer):
                 return
             if schedule.interval == "epoch":
                 steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)

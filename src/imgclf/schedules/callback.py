@@ -107,7 +107,11 @@ class Plateau(Schedule):
         return float(self.factor**self.drops)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        is_due = batches % (trainer.val_check_batch or math.inf) == 0
+        # One at max_steps or max_time that is not due would be missing in a run that goes on.
+        is_extra = getattr(trainer, "is_at_limit", False) and not trainer.is_last_batch and not is_due
+        if trainer.state.fn != "fit" or trainer.sanity_checking or is_extra:
             return
         if (found := trainer.callback_metrics.get(self.monitor)) is None:
             raise InputError(f"schedule.monitor={self.monitor} is not among {', '.join(trainer.callback_metrics)}")
@@ -116,6 +120,7 @@ class Plateau(Schedule):
         self.best = min(self.best, score)
         if self.waited > self.patience:
             self.drops, self.waited = self.drops + 1, 0
+            self._update_in_force = None  # from the next batch on, as in a run that is resumed there
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"best": self.best, "waited": self.waited, "drops": self.drops}
