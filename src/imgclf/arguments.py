@@ -30,7 +30,7 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     overrides, flags = _split([re.sub(r"(?<==)~(?=/)", lambda _: str(Path.home()), argument) for argument in typed])
     given = {key_of(a): a.partition("=")[2].strip("'\"") for a in overrides}
     is_sweep = bool({"-m", "--multirun"} & set(flags))
-    swept = [a for a in overrides if is_sweep and "," in a and not key_of(a).startswith("hydra.")]
+    swept = [a for a in overrides if is_sweep and ("," in a or "=choice(" in a) and not key_of(a).startswith("hydra.")]
     overrides = [quoted(a) if key_of(a) in _PATHS and a not in swept else a for a in overrides]
     if "folder" in given and name == "train":
         raise InputError("folder: the folder of a run is hydra.run.dir=FOLDER")

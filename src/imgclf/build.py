@@ -28,8 +28,8 @@ from imgclf.tensorboard import KEPT_ELSEWHERE
 
 log = logging.getLogger(__name__)
 # Modules of this package that log what is known beforehand; those that users add may log anything.
-_SHIPPED = {f"models.{name}" for name in ("classifier", "googlenet", "lenet", "mlp", "nin", "resnet")}
-_SHIPPED |= {f"callbacks.{name}" for name in ("averaging", "checkpoints", "monitor", "pictures", "progress", "stop")}
+_SHIPPED = {f"imgclf.models.{n}" for n in ("classifier", "googlenet", "lenet", "mlp", "nin", "resnet")}
+_SHIPPED |= {f"imgclf.callbacks.{n}" for n in ("averaging", "checkpoints", "monitor", "pictures", "progress", "stop")}
 
 
 def built(config: DictConfig, key: str, *args: Any, **kwargs: Any) -> Any:
@@ -98,7 +98,7 @@ def _require_measured(config: DictConfig, model: LightningModule, watching: dict
     known += [f"train/{name}" for name in getattr(type(model), "metric_names", ())]
     own: Any = model.more_metrics("val") if isinstance(model, Classifier) else {}
     parts = [model, *(part for part in watching.values() if not isinstance(part, Schedule))]
-    homes = {type(part).__module__.removeprefix("imgclf.") for part in parts}
+    homes = {type(part).__module__ for part in parts}
     ours = all(home in _SHIPPED or home.startswith("pytorch_") for home in homes)
     validates = config.data.get("fit_on") != "train_valid" and config.trainer.get("limit_val_batches") != 0
     for place, callback in watching.items():

@@ -60,10 +60,8 @@ def explanation(error: BaseException) -> str | None:
         what = f"{error.filename}: " if error.filename else ""
         return f"{what}{error.strerror}; make room or get leave to write there, or choose another folder, and run again"
     first = str(error).strip().partition("\n")[0]
-    # Lightning's, with its remedies
-    if isinstance(error, ValueError | RuntimeError) and first.startswith(
-        ("`val_check_interval`", "Early stopping cond")
-    ):
+    own = ("`val_check_interval`", "Early stopping cond")  # Lightning's, with its remedies
+    if isinstance(error, ValueError | RuntimeError) and first.startswith(own):
         return first
     if isinstance(error, ValueError) and first.startswith("Expected more than 1 value per channel when training"):
         return f"{first}: give data.drop_last=true, or a data.batch_size that leaves no batch of one image"
@@ -72,9 +70,8 @@ def explanation(error: BaseException) -> str | None:
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of settings that do not go together
         return first
     if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and NO_MEMORY in first):
-        return (
-            f"out of memory ({first}); choose a smaller data.batch_size, data.eval_batch_size, data.resize or network"
-        )
+        remedy = "choose a smaller data.batch_size, data.eval_batch_size, data.resize or network"
+        return f"out of memory ({first}); {remedy}"
     return None
 
 

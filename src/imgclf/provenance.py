@@ -71,8 +71,7 @@ def _git() -> dict[str, Any] | None:
             with tempfile.TemporaryDirectory() as place:  # the user's own index stays as it is
                 own = {"GIT_INDEX_FILE": f"{place}/index"}
                 shutil.copy2(Path(__file__).parent / git("rev-parse", "--git-path", "index").strip(), f"{place}/index")
-                new = git("ls-files", "-z", "--others", "--exclude-standard", "../*.py", "../../conf/*.yaml", **own)
-                git("add", "--intent-to-add", "--", *new.split("\0")[:-1], **own)
+                git("add", "--intent-to-add", "--", "../*.py", "../../conf/*.yaml", **own)
                 patch = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-color", **own)
             content = patch.encode(errors="surrogateescape")
             about["diff"] = hashlib.blake2b(content, digest_size=8).hexdigest()

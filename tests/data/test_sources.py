@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import json
 import shutil
 import struct
 import tarfile
@@ -15,6 +14,7 @@ import pytest
 import torch
 import torchvision
 from conftest import Door
+from run_files import run_json
 
 import imgclf
 from imgclf.build import built
@@ -130,7 +130,7 @@ def test_arrays_of_ones_own_train_from_the_command_line(door: Door, tmp_path: Pa
     save(tmp_path / "mine.npz", train_images=bright, test_images=bright[:8])
     form = ("data.num_classes=4", "data.in_channels=3", "data.resize=8", "data.batch_size=8", "debug=fast")
     door("train.py", "data=arrays", "data.file=mine.npz", *form, "hydra.run.dir=run", "logger=none", "callbacks=bare")
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["train_images"] == 36
+    assert run_json(tmp_path / "run")["train_images"] == 36
     assert "accuracy" in door("evaluate.py", "run=run").stdout
     assert "nowhere.npz" in door("train.py", "data=arrays", "data.file=nowhere.npz", *form, expect=2).stderr
 

@@ -1,11 +1,11 @@
 """scripts/report.py as a user runs it."""
 
-import json
 import re
 import statistics
 from pathlib import Path
 
 from conftest import Door, Refused
+from run_files import metrics
 
 SWEEP = ("-m", "optimizer.lr=0.01,0.3", "debug=fast", "callbacks=bare", "logger=none", "hydra.sweep.dir=sweep")
 
@@ -17,7 +17,7 @@ def test_a_real_sweep(door: Door, tmp_path: Path) -> None:
     jobs = sorted(file.parent for file in (tmp_path / "sweep").glob("*/metrics.json"))
     for job in jobs:
         rate = re.search(r"optimizer.lr@([\d.]+)", job.name)[1]  # type: ignore[index]
-        validated.setdefault(rate, []).append(json.loads((job / "metrics.json").read_text())["best/val/acc"])
+        validated.setdefault(rate, []).append(metrics(job)["best/val/acc"])
     order = sorted(validated, key=lambda rate: -statistics.mean(validated[rate]))
     for line, rate in zip(done.splitlines()[2:4], order, strict=True):
         best = f"{statistics.mean(validated[rate]):.4f} ± {statistics.stdev(validated[rate]):.2g}"

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows
 from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1, require
-from imgclf.schedules.callback import Plateau, Schedule
+from imgclf.schedules.callback import Schedule
 
 _STATUS = Path("/proc/self/status")
 _POINTS, _BINS = 200, 64  # of a planned curve; of a histogram, of equal width, from the least value to the greatest
@@ -139,7 +139,7 @@ class PlannedRate(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for schedule in (c for c in trainer.callbacks if isinstance(c, Schedule)):  # type: ignore[attr-defined]
             total, steps = schedule.total_updates, 1  # optimizer steps an update
-            is_known = math.isfinite(trainer.num_training_batches) and not isinstance(schedule, Plateau)
+            is_known = math.isfinite(trainer.num_training_batches) and schedule.is_planned
             if total is None or not is_known or not pages(trainer):
                 return
             if schedule.interval == "epoch":

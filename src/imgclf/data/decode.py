@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 Fit = Literal["centre", "letterbox"]
 OnDamaged = Literal["stop", "skip"]
 
-DAMAGE = (OSError, ValueError, SyntaxError, IndexError, struct.error, Image.DecompressionBombError)  # Pillow's
+# What Pillow raises for damaged files.
+DAMAGE = (OSError, ValueError, SyntaxError, IndexError, struct.error, Image.DecompressionBombError)
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 # More than one byte a channel; Pillow would cut their values off at 255.
 _DEEP_GREY = {"I": 65535, "I;16": 65535, "I;16B": 65535, "I;16L": 65535, "F": 1}

@@ -90,7 +90,7 @@ class ImageFolder(ImageData):
 
     def read_test(self) -> ImageArray:
         if not self.has_test_labels:
-            raise InputError(f"{self.dir} has no test/ and data.test_fraction=0: there is nothing to test")
+            raise InputError(f"{self.dir} has no labelled test/ and data.test_fraction=0: there is nothing to test")
         images, first_of_valid = self._images("test")
         if self.test_folder is not None:
             return images
@@ -115,6 +115,8 @@ class ImageFolder(ImageData):
     def _tested(self, labels: Positions, first_of_valid: int) -> Positions:
         """Positions of the pictures held out for the test among all that are not in ``valid``."""
         if self.test_fraction == 1:
+            if part_folder(self.dir, "test") is not None:
+                raise InputError(f"{self.dir} has a test/ without folders of classes: give the folder that has them")
             return np.arange(len(labels))
         return stratified_split(labels[:first_of_valid], self.test_fraction, self.test_seed, self.class_names)[1]
 

@@ -87,6 +87,8 @@ class Schedules:
             panel = panels[f"{name}, from {lr:g}"] = {}
             for line, warmup in lines.items():
                 schedule: Schedule = built(entry, "schedule", **warmup)
+                if not schedule.is_planned:
+                    raise InputError(f"schedule: only training knows the rates of {name}; choose another")
                 panel[line] = [schedule.curve(update, self.updates) for update in range(self.updates)]
                 say(f"{f'{name}, {line}':25}" + "".join(f" {lr * panel[line][update]:8.3g}" for update in shown))
         return {"schedules": curves.draw_schedules(panels, schedule.interval, label="share of the initial rate")}
@@ -141,12 +143,11 @@ class LearningRates:
         if config.get("init_from"):
             init_from(model, config.init_from, config.data)
         own = {"logger": False, "default_root_dir": config.folder, "enable_model_summary": False, "max_epochs": -1}
-        tuner, span = Tuner(trainer := built_trainer(config, **own)), (self.min_lr, self.max_lr)
+        trainer = built_trainer(config, **own)
         for freezing in (callback for callback in callbacks if isinstance(callback, Freeze)):
             freezing.on_train_epoch_start(trainer, model)  # the finder calls no callback
-        found = tuner.lr_find(
-            model, datamodule=data, min_lr=span[0], max_lr=span[1], num_training=self.steps, update_attr=False
-        )
+        span: dict[str, Any] = {"min_lr": self.min_lr, "max_lr": self.max_lr, "num_training": self.steps}
+        found = Tuner(trainer).lr_find(model, datamodule=data, update_attr=False, **span)
         known = 0 if found is None else int(np.isfinite(found.results["loss"]).sum())  # once it is not, it stays so
         if found is None or known < 2 * _SETTLING:
             raise Failed("the loss grew at once: give smaller figure.min_lr and figure.max_lr")

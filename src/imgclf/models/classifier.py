@@ -223,10 +223,9 @@ class Classifier(LightningModule):
         for weights in (checkpoint["state_dict"], checkpoint.get("current_model_state", {})):
             for name in [name for name in weights if name.startswith("loss.") and name not in own]:
                 del weights[name]  # which its method prepare makes again
-        if self._trainer is None:
+        if self._trainer is None:  # by load_from_checkpoint; private, since `trainer` raises where there is none
             warnings.warn("this network takes normalised images: imgclf.load(RUN) has the preprocessing", stacklevel=2)
-        sums = checkpoint.get("train_totals")
-        if sums is not None and self._trainer is not None:
+        elif (sums := checkpoint.get("train_totals")) is not None:
             self.totals["train"].restore(sums, self.global_rank, self.trainer.world_size)
 
 

@@ -1,6 +1,7 @@
 """Classification networks of torchvision and of timm, with the weights that come with them, or a file's."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,9 @@ def timm_net(name: str, in_channels: int, num_classes: int, weights: str | None 
     """
     timm = _timm(name)
     try:
-        net: nn.Module = timm.create_model(name, in_chans=in_channels, num_classes=num_classes)
-        state = timm.create_model(name, pretrained=True).state_dict() if weights == "DEFAULT" else None
+        make = partial(timm.create_model, name, in_chans=in_channels)  # which fits trained weights to the channels
+        net: nn.Module = make(num_classes=num_classes)
+        state = make(pretrained=True).state_dict() if weights == "DEFAULT" else None
     except (OSError, RuntimeError) as error:  # the latter for a tag that timm does not know
         raise InputError(f"model.net.name={name} model.net.weights={weights} cannot be had: {error}") from error
     if weights is not None:

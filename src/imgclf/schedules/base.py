@@ -39,6 +39,8 @@ class Schedule(pl.Callback, ABC):
     Raises InputError: here for a setting that makes no sense; at the start of a fit for a run it cannot serve.
     """
 
+    is_planned = True  # whether its rates are known before the training
+
     def __init__(
         self, *, interval: Interval = "epoch", warmup_updates: AtLeast0 = 0, warmup_start: Fraction = 0.0
     ) -> None:

@@ -95,6 +95,8 @@ class Plateau(Schedule):
     (0, 1]. patience: at least 0; validations of the warm-up count. Others: see Schedule.
     """
 
+    is_planned = False
+
     def __init__(
         self, *, monitor: str, mode: Literal["min", "max"], factor: FractionAbove0, patience: AtLeast0, **common: Any
     ) -> None:
@@ -107,10 +109,11 @@ class Plateau(Schedule):
         return float(self.factor**self.drops)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        is_due = batches % (trainer.val_check_batch or math.inf) == 0
-        # One at max_steps or max_time that is not due would be missing in a run that goes on.
-        is_extra = getattr(trainer, "is_at_limit", False) and not trainer.is_last_batch and not is_due
+        loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch  # inf: at an epoch's end; None: by the clock
+        done = 1 + (loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx)
+        is_due = trainer.is_last_batch if every == math.inf else every is not None and done % every == 0
+        # One that comes of max_steps or max_time alone would be missing in a run that goes on.
+        is_extra = getattr(trainer, "is_at_limit", False) and not is_due
         if trainer.state.fn != "fit" or trainer.sanity_checking or is_extra:
             return
         if (found := trainer.callback_metrics.get(self.monitor)) is None:
