@@ -1,13 +1,10 @@
-"""Ranges of constructors' arguments: said once, in their annotations, for the command line and for Python alike."""
+"""Ranges of constructors' arguments, as annotations of them, by which imgclf.check judges a configuration."""
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-
-from imgclf.errors import InputError
 
 AtLeast0 = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
@@ -42,16 +39,3 @@ def mismatch(value: Any, annotation: Any) -> str | None:
     except Exception:  # such as an annotation that is none, or a value that is an object
         return None
     return None
-
-
-def require(place: str, annotated: Any, given: Mapping[str, Any]) -> None:
-    """Refuse plain values that do not fit the annotations of a class or function, as check.py does for a configuration.
-
-    Args:
-        place: where the configuration has them, such as ``model``.
-        annotated: the class or function.
-        given: values by argument; others than arguments are passed over, so that ``locals()`` will do.
-    """
-    for name, annotation in get_type_hints(annotated, include_extras=True).items():
-        if name in given and (wrong := mismatch(given[name], annotation)) is not None:
-            raise InputError(f"{place}.{name}={given[name]!r}: {wrong}")

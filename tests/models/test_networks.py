@@ -6,6 +6,8 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+import imgclf
+from imgclf.build import built
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
 from imgclf.models.googlenet import GoogLeNet
@@ -89,21 +91,21 @@ def test_training_reaches_every_parameter_and_lowers_the_loss(kind: Any, changes
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "named"),
+    ("changes", "named"),
     [
-        (MLP, {"activation": "rleu"}, "model.activation='rleu': .*'relu'"),
-        (MLP, {"init": "zeros"}, "model.init='zeros': .*'xavier' or 'default'"),
-        (MLP, {"dropout": 1.0}, "model.dropout=1.0: .*less than 1"),
-        (MLP, {"hidden_sizes": [8, 0]}, r"model.hidden_sizes=\[8, 0\]: .*greater than or equal to 1"),
-        (GoogLeNet, {"residual_scale": 0.0}, "model.residual_scale=0.0: .*greater than 0"),
-        (ResNet18, {"stem": "tiny"}, "model.stem='tiny': .*'small' or 'imagenet'"),
+        ("model=mlp model.activation=rleu", "model.activation=rleu: .*'relu'"),
+        ("model=mlp model.init=zeros", "model.init=zeros: .*'xavier' or 'default'"),
+        ("model=mlp model.dropout=1.0", "model.dropout=1.0: .*less than 1"),
+        ("model=mlp model.hidden_sizes=[8,0]", r"model.hidden_sizes=\[8, 0\]: .*greater than or equal to 1"),
+        ("model=googlenet model.residual_scale=0.0", "model.residual_scale=0.0: .*greater than 0"),
+        ("model=resnet18 model.stem=tiny", "model.stem=tiny: .*'small' or 'imagenet'"),
         # 67 -> 15 -> 7 -> 3 -> 1, 66 -> 14 -> 6 -> 2 -> nothing to pool
-        (NiN, {"size": 66}, "NiN cannot take images of 1x66x66 .* data.resize, the smallest that fits is 67$"),
+        ("model=nin data.resize=66", "NiN cannot take images of 1x66x66 .* data.resize, the smallest that fits is 67$"),
     ],
 )
-def test_nonsense_is_refused_with_key_value_and_range(kind: Any, changes: dict[str, Any], named: str) -> None:
+def test_nonsense_is_refused_with_key_value_and_range(changes: str, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        net(kind, **changes)
+        built(imgclf.compose(changes.split()), "model", optimizer=None)
 
 
 def test_resnet_is_torchvisions_but_for_the_batch_norm_of_its_shortcuts() -> None:

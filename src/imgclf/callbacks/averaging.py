@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import AtLeast0, Fraction, require
+from imgclf.ranges import AtLeast0, Fraction
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,6 @@ class ExponentialMovingAverage(Averaging):
     """
 
     def __init__(self, decay: Fraction) -> None:
-        require("callbacks.ema", ExponentialMovingAverage.__init__, locals())
         self.decay = decay
         super().__init__(self.average)
 
@@ -77,7 +76,6 @@ class StochasticWeightAveraging(Averaging):
     """
 
     def __init__(self, start_epoch: AtLeast0) -> None:
-        require("callbacks.swa", StochasticWeightAveraging.__init__, locals())
         super().__init__(get_swa_multi_avg_fn())  # type: ignore[no-untyped-call]
         self.start_epoch = start_epoch
 

@@ -15,7 +15,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from imgclf.distributed import LOOK_EVERY
 from imgclf.errors import InputError
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import AtLeast1, NumberFrom0, require
+from imgclf.ranges import AtLeast1, NumberFrom0
 from imgclf.run_folder import RunFolder, written_aside
 
 
@@ -45,7 +45,6 @@ class BestAndLast(Checkpoint):
         every_n_steps: AtLeast1 | None = None,
         every_minutes: NumberFrom0 | None = None,
     ) -> None:
-        require("callbacks.checkpoint", BestAndLast.__init__, locals())
         self.monitor, self.mode, self.every_n_epochs = monitor, mode, every_n_epochs
         self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
         self.best_score: float | None = None

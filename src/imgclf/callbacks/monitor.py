@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import AtLeast1, require
+from imgclf.ranges import AtLeast1
 from imgclf.schedules.callback import Schedule
 
 _STATUS = Path("/proc/self/status")
@@ -161,7 +161,6 @@ class Histograms(Callback):
     """
 
     def __init__(self, every_n_epochs: AtLeast1) -> None:
-        require("callbacks.histograms", Histograms.__init__, locals())
         self.every_n_epochs = every_n_epochs
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from imgclf.callbacks.drawing import INK, accuracy_picture, confusion_picture, contact_sheet
 from imgclf.callbacks.loggers import last_step, log_picture, pages, shows
 from imgclf.figures.curves import VERMILLION
-from imgclf.ranges import AtLeast1, require
+from imgclf.ranges import AtLeast1
 
 _COLUMNS = 4  # of images side by side
 
@@ -29,7 +29,6 @@ class Inputs(Callback):
     """
 
     def __init__(self, images: AtLeast1, every_n_epochs: AtLeast1) -> None:
-        require("callbacks.inputs", Inputs.__init__, locals())
         self.images, self.every_n_epochs = images, every_n_epochs
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -106,7 +105,6 @@ class Confusion(ValidationPicture):
     """
 
     def __init__(self, every_n_epochs: AtLeast1) -> None:
-        require("callbacks.confusion", Confusion.__init__, locals())
         self.every_n_epochs = every_n_epochs
 
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
@@ -129,7 +127,6 @@ class Mistakes(ValidationPicture):
     """
 
     def __init__(self, images: AtLeast1, every_n_epochs: AtLeast1) -> None:
-        require("callbacks.mistakes", Mistakes.__init__, locals())
         self.images, self.every_n_epochs = images, every_n_epochs
 
     def found(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

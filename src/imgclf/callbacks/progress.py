@@ -14,7 +14,7 @@ from tqdm import tqdm
 from imgclf.callbacks.checkpoints import BestAndLast
 from imgclf.callbacks.epoch_table import learning_rate, metrics_of_epoch
 from imgclf.models.classifier import Classifier
-from imgclf.ranges import NumberAbove0, require
+from imgclf.ranges import NumberAbove0
 
 log = logging.getLogger(__name__)
 _COLUMNS = {"train/loss": "loss", "train/acc": "acc", "val/loss": "val loss", "val/acc": "val acc"}
@@ -32,7 +32,6 @@ class Progress(TQDMProgressBar):
     """
 
     def __init__(self, refresh_seconds: NumberAbove0) -> None:
-        require("callbacks.progress", Progress.__init__, locals())
         super().__init__()
         self.refresh_seconds, self._next_refresh, self._first_epoch = refresh_seconds, 0.0, 0
         self._start = self._epoch_start = time.monotonic()

@@ -18,7 +18,7 @@ from imgclf.errors import InputError
 from imgclf.models.losses import CrossEntropy
 from imgclf.models.misfit import refuse_misfit
 from imgclf.models.totals import Totals
-from imgclf.ranges import AtLeast1, FractionBelow1, require
+from imgclf.ranges import AtLeast1, FractionBelow1
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 Batch = tuple[Tensor, Tensor]
@@ -50,7 +50,7 @@ class Classifier(LightningModule):
             that has a method ``prepare`` is given the training images' labels and k first.
         optimizer: makes the optimizer from the parameters. Not needed for evaluation.
 
-    Raises InputError: a value is out of its range, or ``net`` cannot take such images or does not give k logits.
+    Raises InputError: ``net`` cannot take such images or does not give k logits.
     """
 
     metric_names: tuple[str, ...] = ("loss", "acc")  # logged for train, val and test, as train/loss
@@ -71,7 +71,6 @@ class Classifier(LightningModule):
         optimizer: OptimizerFactory | None = None,
     ) -> None:
         super().__init__()
-        require("model", Classifier.__init__, locals())
         self.save_hyperparameters(ignore=["net", "loss", "optimizer", "metrics"], logger=False)
         # Of modules and the like a checkpoint could not be read without pickle.
         for name in [name for name, value in self.hparams.items() if not isinstance(value, _PLAIN)]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier
 from imgclf.models.layers import Init, initialise
-from imgclf.ranges import FractionAbove0, require
+from imgclf.ranges import FractionAbove0
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]  # channels of a block's four paths, as in the papers' tables
 
@@ -98,7 +98,6 @@ class GoogLeNet(Classifier):
         init: Init = "xavier",
         **training: Any,
     ) -> None:
-        require("model", GoogLeNet.__init__, locals())
         stem1 = _convolutions(in_channels, [(64, (7, 7))], batch_norm, stride=2)
         stem2 = _convolutions(64, [(64, (1, 1)), (192, (3, 3))], batch_norm)
         net = nn.Sequential()

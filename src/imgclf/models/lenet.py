@@ -7,7 +7,6 @@ from torch import nn
 
 from imgclf.models.classifier import Classifier
 from imgclf.models.layers import ACTIVATIONS, Activation, Init, initialise
-from imgclf.ranges import require
 
 
 class LeNet(Classifier):
@@ -34,7 +33,6 @@ class LeNet(Classifier):
         init: Init = "xavier",
         **training: Any,
     ) -> None:
-        require("model", LeNet.__init__, locals())
         act, pool = ACTIVATIONS[activation], nn.MaxPool2d if pooling == "max" else nn.AvgPool2d
         # Too small an image leaves no pixel here; Classifier then refuses it with the size that would do.
         side = max((image_size // 2 - 4) // 2, 1)

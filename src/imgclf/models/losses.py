@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from imgclf.ranges import FractionBelow1, NumberFrom0, require
+from imgclf.ranges import FractionBelow1, NumberFrom0
 
 Weights = Literal["balanced"] | Sequence[NumberFrom0] | None
 
@@ -23,7 +23,6 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, class_weights: Weights = None, label_smoothing: FractionBelow1 = 0.0) -> None:
         super().__init__()
-        require("loss", CrossEntropy.__init__, locals())
         self.class_weights, self.label_smoothing = class_weights, label_smoothing
         self.weight: Tensor | None = None
 
@@ -56,7 +55,6 @@ class Focal(CrossEntropy):
 
     def __init__(self, gamma: NumberFrom0 = 2.0, class_weights: Weights = None) -> None:
         super().__init__(class_weights)
-        require("loss", Focal.__init__, locals())
         self.gamma = gamma
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:

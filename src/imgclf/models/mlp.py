@@ -7,7 +7,7 @@ from torch import nn
 
 from imgclf.models.classifier import Classifier
 from imgclf.models.layers import ACTIVATIONS, Activation, Init, initialise
-from imgclf.ranges import AtLeast1, FractionBelow1, require
+from imgclf.ranges import AtLeast1, FractionBelow1
 
 
 class MLP(Classifier):
@@ -33,7 +33,6 @@ class MLP(Classifier):
         init: Init = "xavier",
         **training: Any,
     ) -> None:
-        require("model", MLP.__init__, locals())
         net = nn.Sequential(nn.Flatten())
         width = in_channels * image_size * image_size
         for size in hidden_sizes:

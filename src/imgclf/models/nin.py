@@ -7,7 +7,7 @@ from torch import nn
 
 from imgclf.models.classifier import Classifier
 from imgclf.models.layers import Init, initialise
-from imgclf.ranges import FractionBelow1, require
+from imgclf.ranges import FractionBelow1
 
 
 class NiN(Classifier):
@@ -34,7 +34,6 @@ class NiN(Classifier):
         init: Init = "xavier",
         **training: Any,
     ) -> None:
-        require("model", NiN.__init__, locals())
         parts = {
             "b1": nn.Sequential(*_block(in_channels, 96, kernel_size=11, stride=4), nn.MaxPool2d(3, stride=2)),
             "b2": nn.Sequential(*_block(96, 256, kernel_size=5, padding=2), nn.MaxPool2d(3, stride=2)),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from imgclf.models.classifier import Classifier
 from imgclf.models.layers import Init, initialise
-from imgclf.ranges import AtLeast1, require
+from imgclf.ranges import AtLeast1
 
 
 class Residual(nn.Module):
@@ -65,7 +65,6 @@ class ResNet18(Classifier):
         init: Init = "xavier",
         **training: Any,
     ) -> None:
-        require("model", ResNet18.__init__, locals())
         kernel, stride = (3, 1) if stem == "small" else (7, 2)
         first = nn.Conv2d(in_channels, widths[0], kernel, stride, padding=kernel // 2, bias=False)
         pool = [nn.MaxPool2d(kernel_size=3, stride=2, padding=1)] if stem == "imagenet" else []

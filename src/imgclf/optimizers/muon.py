@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imgclf.ranges import FractionBelow1, NumberAbove0, NumberFrom0, require
+from imgclf.ranges import FractionBelow1, NumberAbove0, NumberFrom0
 
 
 class Muon(torch.optim.AdamW):
@@ -41,7 +41,6 @@ class Muon(torch.optim.AdamW):
         weight_decay: NumberFrom0 = 0.01,
         head_lr_factor: NumberAbove0 = 1.0,
     ) -> None:
-        require("optimizer", Muon.__init__, locals())
         every = list(params)
         head = max((place for place, p in enumerate(every) if p.ndim > 1), default=len(every))
         hidden = [p for p in every[:head] if p.ndim > 1]

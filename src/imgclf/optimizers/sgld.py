@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imgclf.errors import InputError
-from imgclf.ranges import AtLeast1, NumberAbove0, NumberFrom0, require
+from imgclf.ranges import AtLeast1, NumberAbove0, NumberFrom0
 
 
 class SGLD(Optimizer):
@@ -44,7 +44,6 @@ class SGLD(Optimizer):
         weight_decay: NumberFrom0 = 0.0,
         seed: int = 0,
     ) -> None:
-        require("optimizer", SGLD.__init__, locals())
         super().__init__(params, {"lr": lr, "temperature": temperature, "weight_decay": weight_decay})
         self.num_images = num_images
         self.seed = seed

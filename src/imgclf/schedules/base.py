@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 
 from imgclf.errors import InputError
-from imgclf.ranges import AtLeast0, Fraction, require
+from imgclf.ranges import AtLeast0, Fraction
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ class Schedule(pl.Callback, ABC):
     def __init__(
         self, *, interval: Interval = "epoch", warmup_updates: AtLeast0 = 0, warmup_start: Fraction = 0.0
     ) -> None:
-        require("schedule", Schedule.__init__, locals())
         self.interval: Interval = interval
         self.warmup_updates = warmup_updates
         self.warmup_start = warmup_start

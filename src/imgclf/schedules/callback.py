@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pytorch_lightning import LightningModule, Trainer
 
 from imgclf.errors import InputError
-from imgclf.ranges import AtLeast0, AtLeast1, Fraction, FractionAbove0, NumberAbove0, require
+from imgclf.ranges import AtLeast0, AtLeast1, Fraction, FractionAbove0, NumberAbove0
 from imgclf.schedules.base import Schedule
 
 __all__ = ["Constant", "Cosine", "Factor", "MultiStep", "Plateau", "Polynomial", "Schedule", "SquareRoot", "Step"]
@@ -44,7 +44,6 @@ class Factor(Schedule):
 
     def __init__(self, *, factor: FractionAbove0, min_fraction: Fraction, **common: Any) -> None:
         super().__init__(**common)
-        require("schedule", Factor.__init__, locals())
         self.factor, self.min_fraction = factor, min_fraction
 
     def decay(self, update: int, total_updates: int | None) -> float:
@@ -60,7 +59,6 @@ class MultiStep(Schedule):
 
     def __init__(self, *, milestones: Sequence[AtLeast1], factor: FractionAbove0, **common: Any) -> None:
         super().__init__(**common)
-        require("schedule", MultiStep.__init__, locals())
         given = f"schedule.milestones={list(milestones)}"
         if list(milestones) != sorted(set(milestones)):
             raise InputError(f"{given}: where the rate drops; give the updates in ascending order, each once")
@@ -81,7 +79,6 @@ class Step(Schedule):
 
     def __init__(self, *, period: AtLeast1, factor: FractionAbove0, **common: Any) -> None:
         super().__init__(**common)
-        require("schedule", Step.__init__, locals())
         self.period, self.factor = period, factor
 
     def decay(self, update: int, total_updates: int | None) -> float:
@@ -101,7 +98,6 @@ class Plateau(Schedule):
         self, *, monitor: str, mode: Literal["min", "max"], factor: FractionAbove0, patience: AtLeast0, **common: Any
     ) -> None:
         super().__init__(**common)
-        require("schedule", Plateau.__init__, locals())
         self.monitor, self.mode, self.factor, self.patience = monitor, mode, factor, patience
         self.best, self.waited, self.drops = math.inf, 0, 0
 
@@ -138,7 +134,6 @@ class _ToAnEnd(Schedule, ABC):
 
     def __init__(self, *, max_updates: AtLeast1 | None = None, **common: Any) -> None:
         super().__init__(**common)
-        require("schedule", _ToAnEnd.__init__, locals())
         if max_updates is not None and max_updates <= self.warmup_updates:
             least = f"more than schedule.warmup_updates={self.warmup_updates}"
             raise InputError(f"schedule.max_updates={max_updates}: expected {least}, or null")
@@ -162,7 +157,6 @@ class Cosine(_ToAnEnd):
 
     def __init__(self, *, final_fraction: Fraction, **common: Any) -> None:
         super().__init__(**common)
-        require("schedule", Cosine.__init__, locals())
         self.final_fraction = final_fraction
 
     def decay(self, update: int, total_updates: int | None) -> float:
@@ -180,7 +174,6 @@ class Polynomial(_ToAnEnd):
 
     def __init__(self, *, power: NumberAbove0, **common: Any) -> None:
         super().__init__(**common)
-        require("schedule", Polynomial.__init__, locals())
         self.power = power
 
     def decay(self, update: int, total_updates: int | None) -> float:
