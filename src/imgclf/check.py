@@ -77,7 +77,7 @@ def check(config: DictConfig, script: str, unresolved: str = "") -> None:
 def _known(script: str) -> dict[str, Any]:
     """The keys that a script reads, with their values in its file of conf/; the groups that it chooses from."""
     known: dict[str, Any] = {}
-    files = {"train": ("train", "resume", "rerun"), "figures": ("train", "evaluate", "figures")}
+    files = {"train": ("train", "resume", "rerun"), "figures": ("train", "figures")}
     for name in files.get(script, (script,)):
         file = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
         known |= {group: {} for entry in file["defaults"] if isinstance(entry, dict) for group in entry} | file

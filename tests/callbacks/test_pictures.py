@@ -1,4 +1,4 @@
-"""Pictures and curves of a network whose predictions are known, worked out by hand; planned rates, weights."""
+"""Pictures and curves of a network whose predictions are known, worked out by hand; weights."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ from run_files import Board, assert_same
 from torch import nn
 
 from imgclf.callbacks.drawing import INK, accuracy_picture, confusion_picture, contact_sheet
-from imgclf.callbacks.monitor import Histograms, PlannedRate, StepScalars
+from imgclf.callbacks.monitor import Histograms, StepScalars
 from imgclf.callbacks.pictures import Confusion, Mistakes
 from imgclf.figures.curves import VERMILLION
 
@@ -96,7 +96,7 @@ def test_the_very_numbers_come_with_and_without_pictures_and_histograms(door: Do
     assert drawn | {"inputs/train", "inputs/validation"} == set(tags["images"])
     assert {"weights/1.weight", "gradients/1.weight"} < set(tags["histograms"])
     known = ["memory/process_MB"] * Path("/proc/self/status").exists()  # on Linux
-    assert {"lr/planned", "gradient/norm", "train/loss_step", *known} < set(tags["scalars"])
+    assert {"lr", "gradient/norm", "train/loss_step", *known} < set(tags["scalars"])
 
 
 def loss(label: int, logits: list[int]) -> float:
@@ -132,14 +132,6 @@ def test_each_point_is_the_mean_since_the_point_before(
     means = {step: sum(several) / len(several) for step, several in losses.items()}
     assert dict(board.scalars("train/loss_step")) == pytest.approx(means, rel=1e-5)
     assert dict(board.scalars("train/acc_step")) == pytest.approx(accuracies, rel=1e-5)
-
-
-def test_the_planned_rate_is_what_the_run_then_does_in_so_many_points(fit: Any, told: Any, monkeypatch: Any) -> None:
-    board = fit(told, PlannedRate(), lr=0.25, max_epochs=3)
-    assert board.scalars("lr/planned") == board.scalars("lr") == [(0, 0.25), (2, 0.25), (4, 0.25)]
-    monkeypatch.setattr("imgclf.callbacks.monitor._POINTS", 5)
-    planned = fit(told, PlannedRate(), max_epochs=101, limit_train_batches=0.5).scalars("lr/planned")
-    assert [step for step, _ in planned][3:] == [0, 25, 50, 75, 100], "after those of the first run"
 
 
 def test_histograms_hold_every_weight_and_gradient(fit: Any, told: Any) -> None:

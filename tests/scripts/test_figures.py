@@ -38,22 +38,12 @@ def test_shapes_of_any_model_and_data(door: Door, tmp_path: Path) -> None:
     assert said["in"] == "all Sequential 10 5,977,530 276,066,304"
 
 
-@pytest.mark.slow
-def test_features_of_a_run(door: Door, refused: Refused, tmp_path: Path) -> None:
-    door("train.py", "debug=fast", "model=lenet", "hydra.run.dir=run", "test=false", "logger=none")
-    said = door("figures.py", "figure=features", "run=run", "figure.images=[3,0]", "figure.split=test").stdout
-    assert re.findall(r"^test image (\d+): .+, classified as .+ 0\.\d\d$", said, re.MULTILINE) == ["3", "0"]
-    assert {file.name for file in tmp_path.glob("logs/figures/features/*")} == {"filters.png", "feature_maps.png"}
-    refused("figures.py figure=features run=run figure.images=[1000]", "figure.images=[1000]", "999")
-    refused("figures.py figure=features run=run figure.stages=[b1]", "figure.stages", "'b1'", "conv1, conv2")
-
-
 def test_what_cannot_be_drawn(refused: Refused) -> None:
     for given, word in {
         "figure=activations figure.loww=1": "figure.low?",
         "figure=schedules optimizer.lr=0.3": "without schedule=CHOICE",
         "figure=shapes model=nin": "67",
-        "figure=features": "run=FOLDER",
+        "figure=schedules schedule=plateau": "Plateau",
         "figure=lr_range optimizer.head_lr_factor=10": "one rate",
     }.items():
         refused(f"figures.py {given}", word)

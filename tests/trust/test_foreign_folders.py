@@ -163,7 +163,7 @@ def test_no_script_builds_what_a_changed_configuration_names(shared: Path, door:
     harm = {"_target_": "os.mkdir", "_args_": [str(tmp_path / "harm")]}
     file = shared / ".hydra" / "config.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"model": harm, "data": {"resize": harm}}))
-    ways = ("evaluate.py run", "predict.py run", "figures.py figure=features run", "train.py resume", "train.py rerun")
+    ways = ("evaluate.py run", "predict.py run", "train.py resume", "train.py rerun")
     for command in ways:
         told = door(*f"{command}=shared trust=[own.]".split(), expect=2, **OWN).stderr
         assert told.startswith("error: shared/.hydra/config.yaml:\n")

@@ -1,4 +1,4 @@
-"""Beside loss and accuracy: curves within an epoch, speed, memory, the planned rate, weights."""
+"""Beside loss and accuracy: curves within an epoch, speed, memory, weights."""
 
 import math
 import re
@@ -15,10 +15,9 @@ from torch.optim import Optimizer
 from imgclf.callbacks.loggers import last_step, log_scalars, pages, shows
 from imgclf.models.classifier import Classifier
 from imgclf.ranges import AtLeast1
-from imgclf.schedules.callback import Schedule
 
 _STATUS = Path("/proc/self/status")
-_POINTS, _BINS = 200, 64  # of a planned curve; of a histogram, of equal width, from the least value to the greatest
+_BINS = 64  # of a histogram, of equal width, from the least value to the greatest
 
 
 class Throughput(Callback):
@@ -127,28 +126,6 @@ class Memory(Callback):
         if pl_module.device.type == "cuda":
             found["memory/gpu_MB"] = torch.cuda.max_memory_allocated(pl_module.device) / 2**20
         log_scalars(trainer, found, last_step(trainer))
-
-
-class PlannedRate(Callback):
-    """The rates that the schedule is going to set, as the curve ``lr/planned`` beside ``lr``, before training begins.
-
-    It has 200 points at most, equally far apart. A run without an end, without a schedule, or with one that follows
-    validation, has no such curve.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for schedule in (c for c in trainer.callbacks if isinstance(c, Schedule)):  # type: ignore[attr-defined]
-            total, steps = schedule.total_updates, 1  # optimizer steps an update
-            is_known = math.isfinite(trainer.num_training_batches) and schedule.is_planned
-            if total is None or not is_known or not pages(trainer):
-                return
-            if schedule.interval == "epoch":
-                steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-            for update in sorted({round(i * (total - 1) / (_POINTS - 1)) for i in range(_POINTS)}):
-                # What comes before the step at which a run is resumed has been written already.
-                if update * steps >= trainer.global_step:
-                    rate = schedule.initial_rate(trainer) * schedule.curve(update, total)
-                    log_scalars(trainer, {"lr/planned": rate}, update * steps)
 
 
 class Histograms(Callback):

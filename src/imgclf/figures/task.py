@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from pytorch_lightning.tuner.tuning import Tuner
 from imgclf.arguments import task_overrides
 from imgclf.build import build, built, built_trainer
 from imgclf.errors import Failed, InputError, say
-from imgclf.evaluate import trained
 from imgclf.figures import curves, networks
 from imgclf.finetuning import Freeze, init_from
 from imgclf.log import speak
@@ -180,40 +179,3 @@ def _say_costs(rows: Sequence[networks.Stage]) -> None:
     say(f"{'part':14} {'class':17} {'output':>15} {'parameters':>13} {'multiply-adds':>15}")
     for name, kind, output, parameters, multiply_adds in rows:
         say(f"{name:14} {kind:17} {output:>15} {parameters:13,} {multiply_adds:15,}")
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the network of the run folder ``run`` has learnt to look for, and what it sees in some images.
-
-    split: which images of the run's data. images: their numbers in it. stages: paths of parts of the network, such as
-    b3.0, or None for the first three with weights. channels: feature maps drawn of each.
-    """
-
-    split: Literal["validation", "test"]
-    images: Annotated[list[AtLeast0], Field(min_length=1)]
-    stages: list[str | int] | None
-    channels: AtLeast1
-
-    @torch.no_grad()
-    def draw(self, config: DictConfig) -> dict[str, Figure]:
-        model: Any
-        model, data = trained(config)
-        model.eval()
-        data.prepare_data()
-        data.setup("fit" if self.split == "validation" else "test")
-        part = data.val_set if self.split == "validation" else data.test_set
-        if max(self.images) >= len(part):
-            raise InputError(f"figure.images={self.images}: the {self.split} images are numbered 0 to {len(part) - 1}")
-        pixels, labels = part[torch.tensor(self.images)]
-        inputs = data.to_input(pixels)
-        own = [name for name, part in model.net.named_children() if list(part.parameters())]
-        found = networks.outputs(model.net, inputs, own[:3] if self.stages is None else list(map(str, self.stages)))
-        shares, answers = model(inputs).softmax(dim=1).max(dim=1)
-        captions = []
-        for number, label, share, answer in zip(self.images, labels, shares, answers, strict=True):
-            truth, told = data.class_names[int(label)], f"{data.class_names[int(answer)]} {share:.2f}"
-            say(f"{self.split} image {number}: {truth}, classified as {told}")
-            captions.append(f"{truth}\n→ {told}")
-        maps = networks.draw_feature_maps(pixels, captions, found, self.channels)
-        return {"filters": networks.draw_filters(model.net, inputs.shape[1:]), "feature_maps": maps}

@@ -65,10 +65,6 @@ class Schedule(pl.Callback, ABC):
             return self.warmup_start + (1.0 - self.warmup_start) * update / self.warmup_updates
         return float(self.decay(update, total_updates))
 
-    def initial_rate(self, trainer: pl.Trainer) -> float:
-        """The rate that the first parameter group was built with; `curve` is a fraction of it."""
-        return _initial_rate(_groups(trainer)[0])
-
     def state_dict(self) -> dict[str, Any]:
         return {"total_updates": self.total_updates}
 
@@ -120,7 +116,8 @@ class Schedule(pl.Callback, ABC):
         unit = "epochs" if self.interval == "epoch" else "optimizer steps"
         if planned not in (None, total) and (scale := self.curve(update, total)) != self.curve(update, planned):
             text = "schedule: planned for %d %s, now %s: the rate goes on at %.3g, where it was %.3g"
-            logger.warning(text, planned, unit, total, self.initial_rate(trainer) * scale, _groups(trainer)[0]["lr"])
+            first = _groups(trainer)[0]
+            logger.warning(text, planned, unit, total, _initial_rate(first) * scale, first["lr"])
 
 
 def _total_updates(trainer: pl.Trainer, interval: Interval) -> int | None:
