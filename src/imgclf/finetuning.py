@@ -34,9 +34,9 @@ def init_from(model: LightningModule, source: str, now: Mapping[str, Any]) -> No
     fit_weights(net, state, source)
     if data:  # which the command line has asked as well
         log.info(f"images as there, unless given: {data.get('resize')} pixels, mean {data.get('mean')}")
-        same = [[there.get(key) for key in ("_target_", "dir", "file")] for there in (data, now)]
+        same = [[given.get(key) for key in ("_target_", "dir", "file")] for given in (data, now)]
         parts = ("seed", "val_fraction", "folds", "fold", "test_fraction", "test_seed")
-        split = [[there.get(key) or 0 for key in parts] for there in (data, now)]
+        split = [[given.get(key) or 0 for key in parts] for given in (data, now)]
         if same[0] == same[1] and (split[0] != split[1] or data.get("fit_on", "train") != now.get("fit_on", "train")):
             told = "may be split otherwise there, so that the weights know images of this validation or test"
             log.warning(f"init_from={source}: {told}")

@@ -134,7 +134,6 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
     """A grid's jobs, each by its overrides; what is wrong with any of them is told before one starts."""
     jobs: Jobs = {}
     seen: dict[str, str] = {}
-    built: dict[str, str | None] = {}
     problems: dict[str, list[str]] = {}
     here = not config.hydra.launcher._target_.endswith((".SlurmLauncher", ".RayLauncher"))
     for number, overrides in enumerate(points):
@@ -150,13 +149,10 @@ def _checked(config: DictConfig, points: list[list[str]], swept: set[str]) -> Jo
                 seen[known] = shown
             decide(point)
             check(point, "train", unresolved)
-            parts = text.replace(f'"seed": {point.seed}', "")
             if folder.read_metrics() is not None or folder.last.exists():
                 refuse_changes(folder, point)
-            elif config.sweep.preflight and parts not in built:
-                built[parts] = _problem(point, here=here)
-            if built.get(parts):
-                raise InputError(built[parts])
+            elif config.sweep.preflight:
+                _require_buildable(point, here=here)
         except InputError as error:
             problems.setdefault(str(error), []).append(shown)
     if problems:
@@ -182,8 +178,8 @@ def _composed(master: DictConfig, overrides: list[str], number: int) -> tuple[Di
     return OmegaConf.create(point), str(plain)
 
 
-def _problem(point: DictConfig, *, here: bool) -> str | None:
-    """Why what a point describes cannot be built, None if it can; its Trainer only where jobs run on this machine."""
+def _require_buildable(point: DictConfig, *, here: bool) -> None:
+    """Refuse what cannot be built; a Trainer is only tried where jobs run on this machine."""
     try:
         with isolated():
             speak(None)
@@ -193,8 +189,7 @@ def _problem(point: DictConfig, *, here: bool) -> str | None:
                 distributed.process_count(point.trainer)
                 built_trainer(point, callbacks=callbacks, logger=False)
     except Exception as error:
-        return explanation(error) or f"it cannot be built: {type(error).__name__}: {error}"
-    return None
+        raise InputError(explanation(error) or f"it cannot be built: {type(error).__name__}: {error}") from error
 
 
 def stop_jobs(signum: int) -> None:

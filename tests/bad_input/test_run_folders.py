@@ -132,6 +132,7 @@ def test_a_run_killed_before_its_first_last_checkpoint_starts_over(run: Path, do
     (run / "metrics.csv").write_text("epoch,step\n0,1\n1,2\n")
     refused("train.py resume=run", LAST, "another folder")
     door("train.py", *QUICK, "hydra.run.dir=run", SLURM_RESTART_COUNT="2")
+    refused("train.py debug=fast", "add hydra.run.dir=FOLDER", SLURM_RESTART_COUNT="1")
 
 
 def test_an_evaluation_needs_only_configuration_and_checkpoint_wherever_they_are(run: Path, door: Door) -> None:

@@ -169,8 +169,8 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
         ("images", IMAGES[:9], "(?=.*_images)(?=.*9)(?=.*_labels)(?=.*40)"),
         ("images", IMAGES[:, :2], r"_images.*\(40, 2, 8, 8\)"),
         ("images", IMAGES[:, :, :6], "_images.*6 x 8 pixels"),
-        ("labels", LABELS - 1, "_labels.*-1 to 2"),
-        ("labels", LABELS + 1, "_labels.*num_classes=5"),
+        ("labels", LABELS - 1, "labels .* from -1"),
+        ("labels", LABELS + 1, "label 4: give data.num_classes=5"),
         ("labels", np.array([None] * 40), "_labels.*cannot be read"),
     ):
         given = {f"test_{kind}": array for kind, array in (("images", IMAGES), ("labels", LABELS), (part, changed))}

@@ -113,8 +113,10 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = ("debug=fast", "callbacks=bare", "logger=none", "name=here", "optimizer=adamw", "~optimizer.lr")
     configs = [imgclf.compose((*given, f"seed={seed}")) for seed in (0, 1)]
+    before = dict(os.environ), torch.get_num_threads(), Path.cwd()
     with ThreadPoolExecutor() as threads:
         assert [threads.submit(imgclf.fit, config).result()["epochs"] for config in configs] == [1, 1]
+    assert (dict(os.environ), torch.get_num_threads(), Path.cwd()) == before
     runs = sorted((tmp_path / "logs" / "runs" / "here").iterdir())
     assert [(run_json(run)["seed"], run_json(run)["outcome"]) for run in runs] == [(0, "finished"), (1, "finished")]
     assert [RunFolder(run).read_overrides()[-1:] for run in runs] == [[], ["seed=1"]], "no other run's"

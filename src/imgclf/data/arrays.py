@@ -91,7 +91,9 @@ class Arrays(ImageData):
         images, labels = found
         if len(images) != len(labels):
             raise InputError(f"{names[0]} has {len(images)} entries, {names[1]} {len(labels)}: give one label each")
-        return as_tensors(_checked_images(images, names[0]), _checked_labels(labels, names[1], self.num_classes))
+        if labels.dtype.kind not in "iu" or labels.size != len(labels):
+            raise InputError(f"{names[1]} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
+        return as_tensors(_checked_images(images, names[0]), labels.reshape(-1).astype(np.int64))
 
 
 def _checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -116,17 +118,6 @@ def _checked_images(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if images.shape[2] != images.shape[3]:
         raise InputError(f"{name} has images of {images.shape[2]} x {images.shape[3]} pixels: cut or pad them square")
     return np.ascontiguousarray(images)
-
-
-def _checked_labels(labels: NDArray[Any], name: str, num_classes: int) -> NDArray[np.int64]:
-    """As int64 (n,), from 0 to num_classes - 1."""
-    labels = labels.reshape(len(labels)) if labels.shape == (len(labels), 1) else labels
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise InputError(f"{name} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
-    if labels.min() < 0 or labels.max() >= num_classes:
-        found = f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}"
-        raise InputError(f"{found}: give data.num_classes={int(labels.max()) + 1}, or count from 0")
-    return labels.astype(np.int64)
 
 
 class CIFAR10(ImageData):
