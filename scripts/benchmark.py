@@ -1,79 +1,79 @@
-"""Speed side by side: ``uv run scripts/benchmark.py [ROW ...] [--rounds 3] [--busy 2]``.
+"""Speed side by side: ``uv run scripts/benchmark.py [ROW ...] [--rounds 3]``.
 
 Each way in a fresh process, in turn: ``plain``, as the chapters and most tutorials do it (images one at a time through
 Pillow and torchvision, float32, loss and accuracy read after every step); ``template``, Lightning as
-lightning-hydra-template documents it (the same images, float32, metric objects logged at every step; mlp, resnet18);
-``imgclf``, its own scripts; ``limit``, the shortest loop over arrays in memory, in its precision and memory format.
+lightning-hydra-template documents it (the same images, float32, metric objects logged at every step); ``imgclf``, this
+package; ``limit``, the shortest loop over arrays in memory, in its precision and memory format. Images a second: in
+training, in ``evaluation``, in ``augmentation`` alone, whose limit augments nothing. ``startup``: runs of one step a
+minute, whose limit is the imports.
 """
 
 import argparse
-import contextlib
 import csv
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import pytorch_lightning
+import torch
+from PIL import Image, ImageFilter
+from pytorch_lightning.callbacks import RichProgressBar
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics import Accuracy, MeanMetric
+from torchvision import transforms as t
+from torchvision.datasets import FakeData, ImageFolder
+
+import imgclf
+from imgclf.build import built, built_trainer
+from imgclf.callbacks.monitor import Throughput
+
+IMPORTS = "import hydra, pytorch_lightning, torchmetrics, torchvision"
+GREY, COLOURED = "data=fashion_mnist", "data=image_folder data.dir={made} data.stored_size=32 data.augment=chapter"
 # Overrides of scripts/train.py; epochs, the first not counted; steps an epoch, None for all; plain loader's workers.
-TRAINING = {
-    "mlp": ("data=fashion_mnist model=mlp", 8, None, 4),
-    "lenet": ("data=fashion_mnist model=lenet", 4, None, 4),
-    "googlenet": ("data=fashion_mnist model=googlenet data.resize=96 data.batch_size=128", 2, 20, 4),
-    "resnet18": (
-        "data=image_folder data.dir={made} data.stored_size=32 data.augment=chapter data.batch_size=128 "
-        "data.drop_last=true model=resnet18 optimizer.momentum=0.9 optimizer.weight_decay=5e-4",
-        *(2, 12, 0),
-    ),
+ROWS = {
+    "mlp": (f"{GREY} model=mlp", 8, None, 4),
+    "lenet": (f"{GREY} model=lenet", 4, None, 4),
+    "googlenet": (f"{GREY} model=googlenet data.resize=96 data.batch_size=128", 2, 20, 4),
+    "resnet18": (f"{COLOURED} data.batch_size=128 data.drop_last=true model=resnet18 optimizer.momentum=0.9", 2, 12, 0),
+    "evaluation": (f"{GREY} model=lenet", 4, None, 4),
+    "augmentation": (f"{COLOURED} data.batch_size=128", 20, None, 0),
+    "startup": (f"{GREY} model=mlp", 1, 1, 0),
 }
-WAYS, TEMPLATE = ("plain", "template", "imgclf", "limit"), ("mlp", "resnet18")
+TRAINING, WAYS = list(ROWS)[:4], ("plain", "template", "imgclf", "limit")
+LACKING = {"plain": ["startup"], "template": ["lenet", "googlenet", "augmentation", "startup"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", choices=[*TRAINING, "all"], default="all", help="all: each of them")
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, "all"], default="all", help="all: each of them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5000, help="made-up PNG files")
-    parser.add_argument("--steps", type=int, help="an epoch, in place of a row's own")
-    parser.add_argument("--busy", type=int, default=0, help="processes that want a core each all the while")
+    parser.add_argument("--steps", type=int, help="an epoch of training, in place of a row's own")
     parser.add_argument("--short", action="store_true", help="a few steps of everything: to try it, not to measure")
-    parser.add_argument("--measure", nargs=3, metavar=("WAY", "ROW", "MADE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.measure:
-        print(json.dumps(measure(*given.measure, given.short, given.steps)))
-        return
-    with tempfile.TemporaryDirectory(prefix="imgclf-") as made, contextlib.ExitStack() as at_end:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory(prefix="imgclf-") as made:
         make_pictures(Path(made), given.images)
-        for _ in range(given.busy):
-            at_end.callback(subprocess.Popen([sys.executable, "-c", "while True: pass"]).kill)
         print("| | plain | template | imgclf | limit | times plain | times template | of the limit | rounds |")
-        print("|---|---|---|---|---|---|---|---|---|")
-        options = [*["--short"] * given.short, *([f"--steps={given.steps}"] if given.steps else [])]
-        for row in TRAINING if "all" in given.rows else given.rows:
-            show(row, [in_turn(row, made, options) for _ in range(given.rounds)])
-    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else f"model name: {platform.machine()}"
-    cpu = info.partition("model name")[2].partition("\n")[0].strip("\t :")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "pytorch-lightning"))
-    print(f"\n{versions}; {os.cpu_count()} x {cpu}; beside {given.busy} busy processes")
+        print("|---|---|---|---|---|---|---|---|---|", flush=True)
+        for row in ROWS if "all" in given.rows else given.rows:
+            show(row, [in_turn(row, made, given.short, given.steps) for _ in range(given.rounds)])
+    print(f"\ntorch {torch.__version__}, pytorch-lightning {pytorch_lightning.__version__}; {os.cpu_count()} cores")
 
 
-def in_turn(row: str, made: str, options: list[str]) -> dict[str, float]:
-    """Images per second of each way that a row has."""
-    found = {}
-    for way in WAYS if row in TEMPLATE else [way for way in WAYS if way != "template"]:
-        command = [sys.executable, __file__, "--measure", way, row, made, *options]
-        users = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        done = subprocess.run(command, env=users, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stderr[-3000:]}")
-        found[way] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def in_turn(row: str, *settings) -> dict[str, float]:
+    """The figure of each way that a row has."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+        ways = [way for way in WAYS if row not in LACKING.get(way, [])]
+        return {way: fresh.submit(measure, way, row, *settings).result() for way in ways}
 
 
 def show(row: str, rounds: list[dict[str, float]]) -> None:
@@ -88,79 +88,161 @@ def show(row: str, rounds: list[dict[str, float]]) -> None:
 
 def make_pictures(folder: Path, count: int) -> None:
     """PNG files of blurred noise, 32 x 32, about as large as photographs of that size, in class folders."""
-    import numpy as np
-    from PIL import Image, ImageFilter
-
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        place = folder / ("valid" if number % 10 == 0 else "train") / str(number // 10 % 10)
+    for number, (noise, label) in enumerate(FakeData(count, (3, 32, 32))):
+        place = folder / ("valid" if number % 10 == 0 else "train") / str(label)
         place.mkdir(parents=True, exist_ok=True)
-        noise = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
         noise.filter(ImageFilter.GaussianBlur(1)).save(place / f"{number}.png")
 
 
 def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) -> float:
-    """One measurement, in this process."""
-    settings, epochs, steps, workers = TRAINING[row]
+    """One measurement, in this process, which says nothing."""
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    settings, epochs, steps, workers = ROWS[row]
     overrides = settings.format(made=made).split() + ["data.batch_size=16"] * short
-    epochs, steps = (2, 2) if short else (epochs, more_steps or steps)
-    if way == "imgclf":
-        return product_training(overrides, epochs, steps)
-    import benchmark_loops
-
-    import imgclf
-    from imgclf.build import built, built_trainer
-
+    epochs, steps, begin = *((2, 2) if short else (epochs, more_steps or steps)), time.perf_counter()
+    if row == "startup":
+        train(overrides, 1, 1) if way == "imgclf" else subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+        return 60 / (time.perf_counter() - begin)
+    if way == "imgclf" and row in TRAINING:
+        return train(overrides, epochs, steps)
     config = imgclf.compose([*overrides, "logger=none"])
     data, model = built(config, "data"), built(config, "model", optimizer=built(config, "optimizer"))
     trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
     data.prepare_data()
     data.setup("fit")
-    device = trainer.strategy.root_device
-    if way == "limit":
-        is_16 = "bf16" in str(trainer.precision)
-        return limit(model, data, epochs, steps, device, is_16, is_16 and row != "mlp")
     if way == "template":
-        return benchmark_loops.template(model, data, row, made, steps)
-    return benchmark_loops.plain(model, data, config, row, made, steps, workers, device)
+        return template(model, data, row, made, steps)
+    if row == "evaluation":
+        if way == "imgclf":
+            return evaluated(trainer, len(data.val_set), model, data)
+        data.train_set, data.batch_size = data.val_set, data.eval_batch_size
+    device, is_16 = trainer.strategy.root_device, "bf16" in str(trainer.precision) and way != "plain"
+    layout = torch.channels_last if is_16 and row != "mlp" else torch.contiguous_format
+    if way == "plain":
+        grey = PerImage(data.train_set, t.Resize(data.resize), t.ToTensor())
+        one_by_one = pictures(made, "train") if COLOURED in settings else grey
+        loader = DataLoader(one_by_one, data.batch_size, shuffle=True, num_workers=workers)
+        batches, skipped = islice(loader, steps and steps + 2), 2
+    else:
+        count = min(len(data.train_set), (steps or sys.maxsize) * data.batch_size)
+        images, labels = (part.to(device) for part in data.train_set[torch.arange(count)])
+        order = [part for _ in range(epochs) for part in torch.randperm(count, device=device).split(data.batch_size)]
+        skipped, ready = len(order) // epochs, data.to_input(images).contiguous(memory_format=layout)
+        batches = ((ready[part], labels[part]) for part in order)
+        if row == "augmentation":
+            change, draws = data.augmentations[0] if way == "imgclf" else (lambda images, _: images), torch.Generator()
+            batches = ((data.to_input(change(images[part], draws)), labels[part]) for part in order)
+    net = model.net.train(row in TRAINING).to(device, memory_format=layout)
+    return loop(batches, skipped, None if row == "augmentation" else net, model, device, is_16, way == "plain")
 
 
-def product_training(overrides: list[str], epochs: int, steps: int | None) -> float:
+def train(overrides: list[str], epochs: int, steps: int | None) -> float:
     """The speed that the run's own table has, of all epochs but the first."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = f"trainer.max_epochs={epochs} test=false trainer.limit_val_batches=1 hydra.run.dir={folder}/run"
-        command = [sys.executable, HERE / "train.py", *overrides, *settings.split()]
-        command += [f"trainer.limit_train_batches={steps}"] if steps else []
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        settings = f"trainer.max_epochs={epochs} trainer.limit_train_batches={steps or 1.0} trainer.limit_val_batches=1"
+        command = [sys.executable, Path(__file__).with_name("train.py"), *overrides, *settings.split(), "test=false"]
+        subprocess.run([*command, f"hydra.run.dir={folder}/run"], check=True, capture_output=True)
         with Path(folder, "run", "metrics.csv").open(newline="") as table:
-            return statistics.mean(float(row["images_per_second"]) for row in list(csv.DictReader(table))[1:])
+            return statistics.mean(float(row["images_per_second"]) for row in [*csv.DictReader(table)][epochs > 1 :])
 
 
-def limit(model, data, epochs, steps, device, bfloat16, channels_last) -> float:
-    """The shortest hand-written training loop over float32 images in memory."""
-    import torch
+def evaluated(trainer, count, model, data) -> float:
+    """Images a second of the second validation."""
+    trainer.validate(model, data, verbose=False)
+    begin = now()
+    trainer.validate(model, data, verbose=False)
+    return count / (now() - begin)
 
-    count = min(len(data.train_set), (steps or sys.maxsize) * data.batch_size)
-    images, labels = (part.to(device) for part in data.train_set[torch.arange(count)])
-    images, net = data.to_input(images), model.net.to(device).train()
-    if channels_last:
-        net.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
-    optimizer = model.make_optimizer(net.parameters())
-    for epoch in range(epochs):
-        if epoch == 1:  # the first, in which libraries set up, is not counted
-            if device.type != "cpu":
-                torch.accelerator.synchronize()
-            begin = time.perf_counter()
-        for chosen in torch.split(torch.randperm(count, device=device), data.batch_size):
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                loss = torch.nn.functional.cross_entropy(net(images[chosen]), labels[chosen])
+
+def now() -> float:
+    """Seconds, once the device has done what it was given."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
+def loop(batches, skipped, net, model, device, is_16, reads) -> float:
+    """Images a second of a hand-written loop, but for the first batches, in which libraries set up."""
+    count, total, correct, optimizer = 0, 0.0, 0.0, net and model.make_optimizer(net.parameters())
+    for number, batch in enumerate(batches):
+        if number == skipped:
+            count, begin = 0, now()
+        images, labels = (part.to(device) for part in batch)
+        count += len(labels)
+        if net is None:
+            continue
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_16), torch.set_grad_enabled(net.training):
+            loss = cross_entropy(logits := net(images), labels)
+        if net.training:
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-    return count * (epochs - 1) / (time.perf_counter() - begin)
+        if reads:
+            total, correct = total + float(loss), correct + float((logits.argmax(dim=1) == labels).sum())
+    return count / (now() - begin)
+
+
+def pictures(made: str, part: str) -> ImageFolder:
+    """As the chapter on Kaggle's competition reads and changes them."""
+    crop = [t.Resize(40), t.RandomResizedCrop(32, scale=(0.64, 1.0), ratio=(1.0, 1.0)), t.RandomHorizontalFlip()]
+    as_input = [t.ToTensor(), t.Normalize((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))]
+    return ImageFolder(f"{made}/{part}", t.Compose(crop + as_input if part == "train" else as_input))
+
+
+class PerImage(Dataset):
+    """Grey images in memory, one at a time through Pillow and torchvision."""
+
+    def __init__(self, images, *steps) -> None:
+        stored, self.labels = images[torch.arange(len(images))]
+        self.images, self.transform = stored[:, 0].numpy(), t.Compose(steps)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+class Module(pytorch_lightning.LightningModule):
+    """A network with the metric objects that lightning-hydra-template's documentation asks for."""
+
+    def __init__(self, model) -> None:
+        super().__init__()
+        self.net, self.make_optimizer = model.net, model.make_optimizer
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_acc, self.val_acc = (Accuracy(task="multiclass", num_classes=model.num_classes) for _ in range(2))
+
+    def training_step(self, batch, batch_idx, stage="train"):
+        images, labels = batch
+        logits = self.net(images)
+        loss = cross_entropy(logits, labels)
+        mean, accuracy = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_acc")
+        mean(loss)
+        accuracy(logits.argmax(dim=1), labels)
+        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, prog_bar=True)
+        self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.training_step(batch, batch_idx, "val")
+
+    def configure_optimizers(self):
+        return self.make_optimizer(self.parameters())
+
+
+def template(model, data, row, made, steps) -> float:
+    """The second epoch of Lightning's loop, or its second validation, with its bar, and without an end of an epoch."""
+    train, val = (PerImage(p, t.ToTensor(), t.Normalize(data.mean, data.std)) for p in (data.train_set, data.val_set))
+    if row == "resnet18":
+        train, val = pictures(made, "train"), pictures(made, "valid")
+    own = {"logger": False, "enable_checkpointing": False, "callbacks": [RichProgressBar(), Throughput()]}
+    trainer = pytorch_lightning.Trainer(max_epochs=2, limit_train_batches=steps or 1.0, devices=1, **own)
+    module, loader = Module(model), DataLoader(val, data.batch_size)
+    if row == "evaluation":
+        return evaluated(trainer, len(val), module, loader)
+    trainer.fit(module, DataLoader(train, data.batch_size, shuffle=True), loader)
+    return float(trainer.callback_metrics["images_per_second"])
 
 
 if __name__ == "__main__":
