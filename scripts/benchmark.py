@@ -3,9 +3,9 @@
 Each way in a fresh process, in turn: ``plain``, as the chapters and most tutorials do it (images one at a time through
 Pillow and torchvision, float32, loss and accuracy read after every step); ``template``, Lightning as
 lightning-hydra-template documents it (the same images, float32, metric objects logged at every step); ``imgclf``, this
-package; ``limit``, the shortest loop over arrays in memory, in its precision and memory format. Images a second: in
-training, in ``evaluation``, in ``augmentation`` alone, whose limit augments nothing. ``startup``: runs of one step a
-minute, whose limit is the imports.
+package; ``limit``, the shortest loop over arrays in memory, in its precision and memory format. Images a second in
+training, in ``evaluation`` (the second pass) and, without a network, in ``augmentation`` (plain reads its files, too;
+limit augments nothing); runs of one step a minute in ``startup`` (limit imports libraries).
 """
 
 import argparse
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,8 +25,7 @@ import pytorch_lightning
 import torch
 from PIL import Image, ImageFilter
 from pytorch_lightning.callbacks import RichProgressBar
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import Accuracy, MeanMetric
 from torchvision import transforms as t
 from torchvision.datasets import FakeData, ImageFolder
@@ -65,18 +64,15 @@ def main() -> None:
         print("| | plain | template | imgclf | limit | times plain | times template | of the limit | rounds |")
         print("|---|---|---|---|---|---|---|---|---|", flush=True)
         for row in ROWS if "all" in given.rows else given.rows:
-            show(row, [in_turn(row, made, given.short, given.steps) for _ in range(given.rounds)])
+            show(row, given.rounds, made, given.short, given.steps)
     print(f"\ntorch {torch.__version__}, pytorch-lightning {pytorch_lightning.__version__}; {os.cpu_count()} cores")
 
 
-def in_turn(row: str, *settings) -> dict[str, float]:
-    """The figure of each way that a row has."""
+def show(row: str, count: int, *settings) -> None:
+    """Measure so many rounds; print the medians, and the ratios of the ways of a round."""
+    ways = [way for way in WAYS if row not in LACKING.get(way, [])]
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
-        ways = [way for way in WAYS if row not in LACKING.get(way, [])]
-        return {way: fresh.submit(measure, way, row, *settings).result() for way in ways}
-
-
-def show(row: str, rounds: list[dict[str, float]]) -> None:
+        rounds = [{way: fresh.submit(measure, way, row, *settings).result() for way in ways} for _ in range(count)]
     medians, ratios = [], []
     for way in WAYS:
         values = [r[way] for r in rounds if way in r]
@@ -100,7 +96,8 @@ def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     settings, epochs, steps, workers = ROWS[row]
     overrides = settings.format(made=made).split() + ["data.batch_size=16"] * short
-    epochs, steps, begin = *((2, 2) if short else (epochs, more_steps or steps)), time.perf_counter()
+    steps = (more_steps if row in TRAINING else None) or steps
+    epochs, steps, begin = *((2, 2) if short else (epochs, steps)), time.perf_counter()
     if row == "startup":
         train(overrides, 1, 1) if way == "imgclf" else subprocess.run([sys.executable, "-c", IMPORTS], check=True)
         return 60 / (time.perf_counter() - begin)
@@ -109,21 +106,24 @@ def measure(way: str, row: str, made: str, short: bool, more_steps: int | None) 
     config = imgclf.compose([*overrides, "logger=none"])
     data, model = built(config, "data"), built(config, "model", optimizer=built(config, "optimizer"))
     trainer = built_trainer(config, logger=False, enable_checkpointing=False, default_root_dir=made, callbacks=[])
+    if way == "imgclf" and row == "evaluation":  # whose data come to the device in the first pass
+        return (1 / evaluated(trainer, model, data)) * len(data.val_set)
     data.prepare_data()
     data.setup("fit")
     if way == "template":
         return template(model, data, row, made, steps)
     if row == "evaluation":
-        if way == "imgclf":
-            return evaluated(trainer, len(data.val_set), model, data)
         data.train_set, data.batch_size = data.val_set, data.eval_batch_size
     device, is_16 = trainer.strategy.root_device, "bf16" in str(trainer.precision) and way != "plain"
-    layout = torch.channels_last if is_16 and row != "mlp" else torch.contiguous_format
+    is_last = way != "plain" and row != "mlp" and (is_16 or device.type == "cuda")
+    layout = torch.channels_last if is_last else torch.contiguous_format
     if way == "plain":
         grey = PerImage(data.train_set, t.Resize(data.resize), t.ToTensor())
         one_by_one = pictures(made, "train") if COLOURED in settings else grey
-        loader = DataLoader(one_by_one, data.batch_size, shuffle=True, num_workers=workers)
-        batches, skipped = islice(loader, steps and steps + 2), 2
+        loader = DataLoader(one_by_one, data.batch_size, True, num_workers=workers, persistent_workers=workers > 0)
+        batches, skipped = islice(loader, steps and steps + 2), min(2, len(loader) - 1)
+        if row == "evaluation":  # the second pass, as of the others
+            batches, skipped = chain(loader, loader), len(loader)
     else:
         count = min(len(data.train_set), (steps or sys.maxsize) * data.batch_size)
         images, labels = (part.to(device) for part in data.train_set[torch.arange(count)])
@@ -142,17 +142,19 @@ def train(overrides: list[str], epochs: int, steps: int | None) -> float:
     with tempfile.TemporaryDirectory() as folder:
         settings = f"trainer.max_epochs={epochs} trainer.limit_train_batches={steps or 1.0} trainer.limit_val_batches=1"
         command = [sys.executable, Path(__file__).with_name("train.py"), *overrides, *settings.split(), "test=false"]
-        subprocess.run([*command, f"hydra.run.dir={folder}/run"], check=True, capture_output=True)
+        done = subprocess.run([*command, f"hydra.run.dir={folder}/run"], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-3000:])
         with Path(folder, "run", "metrics.csv").open(newline="") as table:
             return statistics.mean(float(row["images_per_second"]) for row in [*csv.DictReader(table)][epochs > 1 :])
 
 
-def evaluated(trainer, count, model, data) -> float:
-    """Images a second of the second validation."""
+def evaluated(trainer, model, data) -> float:
+    """Seconds of the second validation."""
     trainer.validate(model, data, verbose=False)
     begin = now()
     trainer.validate(model, data, verbose=False)
-    return count / (now() - begin)
+    return now() - begin
 
 
 def now() -> float:
@@ -164,22 +166,23 @@ def now() -> float:
 
 def loop(batches, skipped, net, model, device, is_16, reads) -> float:
     """Images a second of a hand-written loop, but for the first batches, in which libraries set up."""
-    count, total, correct, optimizer = 0, 0.0, 0.0, net and model.make_optimizer(net.parameters())
-    for number, batch in enumerate(batches):
-        if number == skipped:
-            count, begin = 0, now()
-        images, labels = (part.to(device) for part in batch)
-        count += len(labels)
-        if net is None:
-            continue
-        with torch.autocast(device.type, torch.bfloat16, enabled=is_16), torch.set_grad_enabled(net.training):
-            loss = cross_entropy(logits := net(images), labels)
-        if net.training:
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-        if reads:
-            total, correct = total + float(loss), correct + float((logits.argmax(dim=1) == labels).sum())
+    total, correct, optimizer = 0.0, 0.0, net and model.make_optimizer(net.parameters())
+    batches = iter(batches)
+    for stretch in (islice(batches, skipped), batches):
+        count, begin = 0, now()
+        for batch in stretch:
+            images, labels = (part.to(device) for part in batch)
+            count += len(labels)
+            if net is None:
+                continue
+            with torch.autocast(device.type, torch.bfloat16, enabled=is_16), torch.set_grad_enabled(net.training):
+                loss = torch.nn.functional.cross_entropy(logits := net(images), labels)
+            if net.training:
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+            if reads:
+                total, correct = total + float(loss), correct + float((logits.argmax(dim=1) == labels).sum())
     return count / (now() - begin)
 
 
@@ -190,18 +193,16 @@ def pictures(made: str, part: str) -> ImageFolder:
     return ImageFolder(f"{made}/{part}", t.Compose(crop + as_input if part == "train" else as_input))
 
 
-class PerImage(Dataset):
+class PerImage(TensorDataset):
     """Grey images in memory, one at a time through Pillow and torchvision."""
 
     def __init__(self, images, *steps) -> None:
-        stored, self.labels = images[torch.arange(len(images))]
-        self.images, self.transform = stored[:, 0].numpy(), t.Compose(steps)
-
-    def __len__(self):
-        return len(self.images)
+        super().__init__(*images[torch.arange(len(images))])
+        self.transform = t.Compose(steps)
 
     def __getitem__(self, index):
-        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+        image, label = super().__getitem__(index)
+        return self.transform(Image.fromarray(image[0].numpy())), int(label)
 
 
 class Module(pytorch_lightning.LightningModule):
@@ -216,7 +217,7 @@ class Module(pytorch_lightning.LightningModule):
     def training_step(self, batch, batch_idx, stage="train"):
         images, labels = batch
         logits = self.net(images)
-        loss = cross_entropy(logits, labels)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
         mean, accuracy = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_acc")
         mean(loss)
         accuracy(logits.argmax(dim=1), labels)
@@ -238,9 +239,9 @@ def template(model, data, row, made, steps) -> float:
         train, val = pictures(made, "train"), pictures(made, "valid")
     own = {"logger": False, "enable_checkpointing": False, "callbacks": [RichProgressBar(), Throughput()]}
     trainer = pytorch_lightning.Trainer(max_epochs=2, limit_train_batches=steps or 1.0, devices=1, **own)
-    module, loader = Module(model), DataLoader(val, data.batch_size)
+    module, loader = Module(model), DataLoader(val, data.eval_batch_size)
     if row == "evaluation":
-        return evaluated(trainer, len(val), module, loader)
+        return len(val) / evaluated(trainer, module, loader)
     trainer.fit(module, DataLoader(train, data.batch_size, shuffle=True), loader)
     return float(trainer.callback_metrics["images_per_second"])
 

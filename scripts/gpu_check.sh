@@ -18,7 +18,7 @@ compared=(resnet18 --images=20000 --steps=100)
 if [ "$folder" = --dry-run ]; then
     export OMP_NUM_THREADS=1
     folder=$work/made end=900 device=trainer=cpu model=lenet side=67 least=0 at=3
-    networks=mlp,lenet compared=(resnet18 --images=600 --short)
+    networks=mlp,lenet compared=(resnet18 augmentation --images=600 --short)
     PYTHONPATH=$PYTHONPATH:scripts "$python" -c "import pathlib as p, benchmark as b; b.make_pictures(p.Path('$folder'), 400)"
     short=(trainer.limit_train_batches=2 trainer.limit_val_batches=1) all=("${short[@]}")
     size=(data.stored_size=28 data.batch_size=16)

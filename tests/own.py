@@ -14,6 +14,8 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 
+from imgclf.schedules.base import Schedule
+
 OWN = {"PYTHONPATH": str(Path(__file__).parent)}
 
 
@@ -97,6 +99,16 @@ class Stop(Callback):
         if self.file.exists():
             self.file.unlink()
             os.kill(os.getppid() if self.to_parent else os.getpid(), self.signal)
+
+
+class Halved(Schedule):
+    """Half the rate, whatever else a schedule is given."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+
+    def decay(self, update: int, total_updates: int | None) -> float:
+        return 0.5
 
 
 class Brake(Callback):

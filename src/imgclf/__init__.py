@@ -22,9 +22,13 @@ def compose(overrides: Sequence[str] = ()) -> "DictConfig":
 
 def fit(config: "DictConfig") -> dict[str, Any] | None:
     """Train with such a configuration in this process (several where it asks for them); contents of metrics.json."""
+    from omegaconf import OmegaConf
+
+    from imgclf.check import require_arguments
     from imgclf.job import isolated
     from imgclf.train import train
 
+    require_arguments(OmegaConf.to_container(config, resolve=True))  # some may have been changed since compose
     with isolated():
         return train(config)
 

@@ -57,8 +57,9 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
         if not is_sweep:
             raise InputError("sweep.resume goes on with a sweep: add -m")
         return name, _of_the_sweep(given["sweep.resume"], overrides, flags)
-    keys = [key for key in (("resume", "rerun") if name == "train" else ("run",)) if key in given]
-    if not keys or name == "export":  # which takes the run as it is
+    begun = {"train": ("resume", "rerun"), "evaluate": ("run",), "predict": ("run",)}  # export takes a run as it is
+    keys = [key for key in begun.get(name, ()) if key in given]
+    if not keys:
         return name, overrides + flags
     if len(keys) > 1 or is_sweep or (keys == ["resume"] and "hydra.run.dir" in given):
         other = "rerun=" if len(keys) > 1 else "-m" if is_sweep else "hydra.run.dir="

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -69,9 +69,13 @@ def check(config: DictConfig, script: str, unresolved: str = "") -> None:
     problems += _own_keys({key: value for key, value in plain.items() if key != "folder"}, known, "", raw)
     groups = ("data", "model", "optimizer", "schedule", "trainer") if script == "train" else ()
     problems += [f"{key}: must be given: {key}=CHOICE" for key in groups if key not in plain]
-    problems += _problems(plain, "", complete=True)
-    if problems:
-        raise InputError("\n".join(dict.fromkeys(problems)))
+    require_arguments(plain, problems)
+
+
+def require_arguments(config: Any, problems: Iterable[str] = ()) -> None:
+    """Refuse a resolved configuration, or a part of one, some of whose targets cannot take what they are given."""
+    if found := [*problems, *_problems(config, "", complete=True)]:
+        raise InputError("\n".join(dict.fromkeys(found)))
 
 
 def _known(script: str) -> dict[str, Any]:
@@ -153,10 +157,11 @@ def _arguments(node: dict[str, Any], path: str, *, complete: bool) -> Iterator[s
 def arguments_of(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], bool]:
     """What a class or function can be given by name, what of it is required, and whether it takes any name.
 
-    What a class of this package passes on as ``**kwargs`` its bases take; a decorator may add names of its own.
+    What a class of this package, or based on one, passes on as ``**kwargs`` its bases take; a decorator, and a class of
+    another package, may take names of its own from there.
     """
     sources = [target]
-    if is_own := inspect.isclass(target) and target.__module__.startswith(f"{__package__}."):
+    if is_own := inspect.isclass(target) and any(c.__module__.startswith(f"{__package__}.") for c in target.__mro__):
         sources = [vars(c)["__init__"] for c in target.__mro__[:-1] if "__init__" in vars(c)] or [target]
     found: dict[str, inspect.Parameter] = {}
     required: list[str] = []
@@ -174,9 +179,12 @@ def arguments_of(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], 
                 if p.default is p.empty and source is sources[0] and not hasattr(target, "__wrapped__"):
                     required.append(p.name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if source is sources[0]:
+            is_ours = getattr(target, "__module__", "").startswith(f"{__package__}.")
+            is_open = hasattr(target, "__wrapped__") or (takes_any and not is_ours)
         if not takes_any:
             break
-    return found, required, takes_any or hasattr(target, "__wrapped__")  # a decorator may take names of its own
+    return found, required, takes_any or is_open
 
 
 def _mismatch(value: Any, annotation: Any, default: Any) -> str | None:

@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 from imgclf import distributed
 from imgclf.arguments import key_of, task_overrides
 from imgclf.build import built, built_group, built_trainer, load_weights, require_same_form
+from imgclf.check import require_arguments
 from imgclf.data.module import ImageData
 from imgclf.distributed import is_first
 from imgclf.errors import InputError, say
@@ -83,6 +84,7 @@ def trained(config: DictConfig) -> tuple[LightningModule, ImageData]:
     folder = RunFolder.existing(config.run)
     run = OmegaConf.create(read_run_config(folder, config.trust) | {"folder": str(folder.path.absolute())})
     try:
+        require_arguments({"model": OmegaConf.to_container(run.model, resolve=True)})
         model: LightningModule = built(run, "model")
     except InputError as error:
         told = f"{folder.config_file}: {error}. Is it of another version of this program? Use that one, or train again"

@@ -170,7 +170,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
         ("images", IMAGES[:, :2], r"_images.*\(40, 2, 8, 8\)"),
         ("images", IMAGES[:, :, :6], "_images.*6 x 8 pixels"),
         ("labels", LABELS - 1, "labels .* from -1"),
-        ("labels", LABELS + 1, "label 4: give data.num_classes=5"),
+        ("labels", LABELS + 1, "labels go from 0 to 4: give data.num_classes=5"),
         ("labels", np.array([None] * 40), "_labels.*cannot be read"),
     ):
         given = {f"test_{kind}": array for kind, array in (("images", IMAGES), ("labels", LABELS), (part, changed))}

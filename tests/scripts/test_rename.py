@@ -34,7 +34,7 @@ def test_a_renamed_checkout_trains_under_its_new_name(checkout: Path) -> None:
     left = subprocess.run(["git", "grep", "-ilw", "imgclf"], cwd=checkout, capture_output=True, text=True).stdout
     assert {*left.split()} <= {"CITATION.cff", "LICENSE"}
     short = [sys.executable, "scripts/train.py", "debug=fast", "hydra.run.dir=logs/short"]
-    subprocess.run(short, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout / "src")}, check=True)
+    subprocess.run(short, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout / "src")}, check=True, timeout=300)
     folder = checkout / "logs" / "short"
     assert "test/acc" in metrics(folder)
     assert run_json(folder)["outcome"] == "finished"
