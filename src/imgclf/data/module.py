@@ -182,11 +182,7 @@ class ImageData(LightningDataModule):
             found = f"data.in_channels={self.in_channels}, but the images have {channels} channel(s)"
             raise InputError(f"{found}: give as many, or 3 to have a grey one repeated")
         if classes != self.num_classes:
-            found = (
-                f"labels go from 0 to {largest}"
-                if largest >= self.num_classes
-                else f"the data set names {classes}"
-            )
+            found = f"labels go from 0 to {largest}" if largest >= self.num_classes else f"the data set names {classes}"
             raise InputError(f"data.num_classes={self.num_classes}, but {found}: give data.num_classes={classes}")
 
     def _near(self, images: ImageArray) -> ImageArray:
