@@ -64,8 +64,9 @@ def arguments(name: str, typed: list[str]) -> tuple[str, list[str]]:
     if len(keys) > 1 or is_sweep or (keys == ["resume"] and "hydra.run.dir" in given):
         other = "rerun=" if len(keys) > 1 else "-m" if is_sweep else "hydra.run.dir="
         raise InputError(f"{keys[0]}={given[keys[0]]} means one run in one folder: leave {other} out")
-    if keys == ["resume"] and "trainer" in given:  # which would put its own values in the place of the run's
-        raise InputError(f"resume={given['resume']} keeps its trainer: give trainer.accelerator=cpu, or the like")
+    groups = [key for key in given if (CONF / key).is_dir()]  # which would put their own values in place of the run's
+    if keys == ["resume"] and groups:
+        raise InputError(f"resume={given['resume']} keeps its {groups[0]}: give single keys: trainer.accelerator=cpu")
     if keys == ["rerun"]:
         changes = [a for a in overrides if key_of(a) not in ("rerun", "trust", "hydra.run.dir")]
         if changes:

@@ -82,9 +82,9 @@ def main(name: str) -> NoReturn:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     for signum in (signal.SIGINT, signal.SIGTERM):  # a KeyboardInterrupt Lightning would make a failure
         signal.signal(signum, _interrupt)
-    threads.choose_spin()
     code = 0
     try:
+        threads.choose_spin()
         name, sys.argv[1:] = arguments(name, sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task)()
     except SystemExit as end:
@@ -101,8 +101,8 @@ def main(name: str) -> NoReturn:
 
 
 def _interrupt(signum: int, frame: Any) -> NoReturn:
-    if "imgclf.sweep" in sys.modules:
-        sys.modules["imgclf.sweep"].stop_jobs(signum)
+    if (stop_jobs := getattr(sys.modules.get("imgclf.sweep"), "stop_jobs", None)) is not None:  # it is imported whole
+        stop_jobs(signum)
     raise Interrupted(signum)
 
 

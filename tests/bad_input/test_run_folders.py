@@ -87,6 +87,7 @@ def test_what_cannot_be_done_with_them(run: Path, refused: Refused) -> None:
         (f"{EVALUATE} data=kaggle_cifar10", "data.in_channels=3", "1"),
         ("predict.py run=run images=nowhere", "images=nowhere"),
         ("train.py resume=run", "1 epochs", "trainer.max_epochs=MORE"),
+        ("train.py resume=run schedule=cosine", "keeps its schedule"),
         (f"{MORE} optimizer.lr=9", "optimizer.lr", "0.1", "9"),
         (f"{MORE} trainer.strategy=dpp", "dpp"),
         (f"{EVALUATE} trainer.limit_test_batches=0", "trainer.limit_test_batches"),

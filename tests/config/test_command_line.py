@@ -70,7 +70,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("+trainer.fast_dev_run=true", "debug=fast"),
     # what does not go together
     ("data.batch_size=100000", "data.batch_size=100000", "9000"),
-    ("data.num_classes=5", "data.num_classes=5", "label 9"),
+    ("data.num_classes=5", "data.num_classes=5", "labels go from 0 to 9"),
     ("data.folds=3 data.fold=3", "data.fold=3"),
     ("loss.class_weights=[1,2]", "loss.class_weights"),
     (f"'+model.metrics.cm={{_target_: {MATRIX}, num_classes: 10}}'", "model.metrics.cm", "(10, 10)"),

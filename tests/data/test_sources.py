@@ -169,7 +169,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
         ("images", IMAGES[:9], "(?=.*_images)(?=.*9)(?=.*_labels)(?=.*40)"),
         ("images", IMAGES[:, :2], r"_images.*\(40, 2, 8, 8\)"),
         ("images", IMAGES[:, :, :6], "_images.*6 x 8 pixels"),
-        ("labels", LABELS - 1, "labels .* from -1"),
+        ("labels", LABELS - 1, "_labels.*from 0"),
         ("labels", LABELS + 1, "labels go from 0 to 4: give data.num_classes=5"),
         ("labels", np.array([None] * 40), "_labels.*cannot be read"),
     ):

@@ -88,11 +88,11 @@ class Arrays(ImageData):
                 found.append(arrays[name])
             except _DAMAGE as error:
                 raise InputError(f"{names[-1]} cannot be read ({error}): save numbers") from error
-        images, labels = found
+        images, labels = map(np.atleast_1d, found)
         if len(images) != len(labels):
             raise InputError(f"{names[0]} has {len(images)} entries, {names[1]} {len(labels)}: give one label each")
-        if labels.dtype.kind not in "iu" or labels.size != len(labels):
-            raise InputError(f"{names[1]} is {labels.dtype} {labels.shape}, expected whole numbers (n,)")
+        if labels.dtype.kind not in "iu" or labels.size != len(labels) or labels.min(initial=0) < 0:
+            raise InputError(f"{names[1]} is {labels.dtype} {labels.shape}, expected whole numbers from 0, (n,)")
         return as_tensors(_checked_images(images, names[0]), labels.reshape(-1).astype(np.int64))
 
 

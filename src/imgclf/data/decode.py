@@ -142,7 +142,10 @@ def decoded(
     cache = Path(cache_dir or (own if (own / name).is_dir() or os.access(folder, os.W_OK) else users / "imgclf"))
     entry = cache / name
     if not entry.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"data.cache_dir={cache}: {error.strerror}; give a folder that can be made") from error
         with FileLock(cache / ".lock"):
             if not entry.is_dir():  # another process may have made it meanwhile
                 log.info(f"decoding {len(files):,} pictures of {folder} to {decode.size} x {decode.size}: {cache}")

@@ -68,7 +68,7 @@ class ImageData(LightningDataModule):
         in_channels: AtLeast1,
         num_classes: AtLeast1,
         resize: AtLeast1,
-        mean: Sequence[float] | None,
+        mean: Sequence[Fraction] | None,
         std: Sequence[NumberAbove0] | None,
         batch_size: AtLeast1,
         eval_batch_size: AtLeast1,
@@ -89,7 +89,7 @@ class ImageData(LightningDataModule):
     ) -> None:
         super().__init__()
         if len(mean or ()) != len(std or ()):
-            raise InputError(f"data.mean={mean} and data.std={std} must have one entry a channel")
+            raise InputError(f"data.mean={mean} and data.std={std} must have an entry a channel, or be null")
         if fold >= (folds or 1):
             raise InputError(f"data.fold={fold} is counted from 0, and data.folds={folds}: give a smaller one")
         known = {"none": None} | dict(augmentations or {})
