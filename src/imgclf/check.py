@@ -180,8 +180,8 @@ def arguments_of(target: Any) -> tuple[dict[str, inspect.Parameter], list[str], 
                     required.append(p.name)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         if source is sources[0]:
-            is_ours = getattr(target, "__module__", "").startswith(f"{__package__}.")
-            is_open = hasattr(target, "__wrapped__") or (takes_any and not is_ours)
+            is_shipped = is_own and target.__module__.startswith(f"{__package__}.")
+            is_open = hasattr(target, "__wrapped__") or (takes_any and not is_shipped)
         if not takes_any:
             break
     return found, required, takes_any or is_open
